@@ -1,1 +1,38 @@
-//! placeholder
+//! What both ends of a Keyward connection share: the schema, the frames and
+//! the error codes.
+//!
+//! The schema stands in `proto/keyward.proto` and is the reference for the
+//! meaning of every field. This crate adds the frame ([`frame`]), the error
+//! that travels ([`Error`]) and a `Debug` that shows no secret.
+
+pub mod error;
+pub mod frame;
+mod redact;
+
+pub use error::{Error, Result};
+
+/// The messages of `proto/keyward.proto`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/keyward.v1.rs"));
+}
+
+pub use generated::*;
+
+/// The protocol's name in the TLS handshake (ALPN).
+pub const ALPN: &[u8] = b"keyward/1";
+
+/// A catalogue longer than this, in bytes of encoded objects, is not sent whole.
+pub const CATALOGUE_LIMIT: usize = 4 << 20;
+
+impl Failure {
+    /// The failure that tells the peer of `error`.
+    #[must_use]
+    pub fn from_error(error: &Error) -> Self {
+        Self {
+            code: error.code as i32,
+            message: error.message.clone().into_owned(),
+            retry_after_ms: error.retry_after_ms,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Installs what `make test` needs on Debian 12, and finds or makes the JDKs of the tests.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+project=$(cd "$here/../.." && pwd)
+# shellcheck source=tests/tools/debian-root.sh
+source "$here/debian-root.sh"
+
+usage() {
+    cat <<'TEXT'
+usage: tests/tools/install.sh [OPTION...]
+
+Installs the Debian packages that the tests need and that are missing (as root), finds a JDK of each
+wanted version, and writes the commands that start them, KEYWARD_JAVA17=..., to a file for `source`.
+A JDK that the machine does not have is unpacked from another release of Debian into a root of its
+own below tests/.cache. Without root it only checks, and says what is missing.
+
+  --env FILE       the file for the JDKs' commands (tests/.cache/jdks.env)
+  --jdks "17 25"   the versions of Java wanted, of 8 11 17 25
+  --own-root       use a root of its own even for a JDK that the machine has (8, 11 and 25)
+  --with "A B"     more packages to unpack there, as SoftHSM and its libraries
+  --help           show this text
+TEXT
+}
+
+die() {
+    echo "tests/tools/install.sh: error: $*" >&2
+    exit 1
+}
+
+say() {
+    echo "tests/tools/install.sh: $*" >&2
+}
+
+command -v dpkg >/dev/null \
+    || die "this is for Debian 12; elsewhere install OpenJDK 17 and 25, SoftHSM, OpenSC and the GnuTLS tools by hand"
+
+# A package and the file that shows that what it brings is there, whoever brought it.
+packages=(
+    "openjdk-17-jdk-headless:/usr/lib/jvm/java-17-openjdk-$(dpkg --print-architecture)/bin/javac"
+    softhsm2:/usr/bin/softhsm2-util
+    opensc:/usr/bin/pkcs11-tool
+    gnutls-bin:/usr/bin/p11tool
+    openssl:/usr/bin/openssl
+    openssh-client:/usr/bin/ssh-keygen
+    python3:/usr/bin/python3
+    debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
+)
+
+install_packages() {
+    local entry missing=()
+    for entry in "${packages[@]}"; do
+        [[ -e ${entry#*:} ]] || missing+=("${entry%%:*}")
+    done
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    [[ $(id -u) -eq 0 ]] || die "these packages are missing: ${missing[*]}; run this as root, or install them by hand"
+    command -v apt-get >/dev/null || die "there is no apt-get; install what these Debian packages hold: ${missing[*]}"
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    local option=(-qq -o DPkg::Lock::Timeout=300)
+    if ! apt_install "${missing[@]}" >/dev/null 2>&1; then
+        timeout 600 apt-get "${option[@]}" update >&2 || die "apt-get update failed; its message is above"
+        apt_install "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}; its message is above"
+    fi
+}
+
+apt_install() {
+    timeout 900 apt-get "${option[@]}" install -y --no-install-recommends "$@"
+}
+
+# Prints the command of the machine's own JDK of that version, nothing without one.
+machine_java() {
+    local version=$1 java
+    for java in /usr/lib/jvm/*"$version"*/bin/java /usr/lib/jvm/*"$version"*/jre/bin/java; do
+        if [[ -x $java ]] && is_java "$version" "$java"; then
+            readlink -f "$java"
+            return
+        fi
+    done
+}
+
+is_java() {
+    local version=$1 java=$2 pattern="\"$1[.\"]"
+    [[ $version != 8 ]] || pattern='"1\.8\.'
+    timeout 60 "$java" -version 2>&1 </dev/null | grep -q "version $pattern"
+}
+
+# Unpacks a JDK of another Debian release and prints the command that runs it there. The libraries are
+# those that the JVM and the PKCS#11 libraries under test load.
+own_root_java() {
+    local version=$1 root=$project/tests/.cache/java$1 suite program
+    local libraries=(libc6 libgcc-s1 libstdc++6 zlib1g)
+    local jdk=openjdk-$version-jre-headless arch
+    arch=$(dpkg --print-architecture)
+    case $version in
+        8)
+            suite=sid program=/usr/lib/jvm/java-8-openjdk-$arch/jre/bin/java
+            libraries+=(libnss3 libnspr4 libsqlite3-0 libpcsclite1)
+            ;;
+        11) suite=bullseye program=/usr/lib/jvm/java-11-openjdk-$arch/bin/java ;;
+        25) suite=sid program=/usr/lib/jvm/java-25-openjdk-$arch/bin/java ;;
+        *) die "no recipe for a Java $version in a root of its own; install a JDK $version" ;;
+    esac
+    debian_root "$root" "$suite" "$jdk" "${libraries[@]}" "${with[@]}"
+    debian_root_command "$root" "$program" "$root/java"
+    is_java "$version" "$root/java" \
+        || die "Java $version was unpacked to $root, but does not run there: $(timeout 60 "$root/java" -version 2>&1 | tail -n 3)"
+    echo "$root/java"
+}
+
+env_file=$project/tests/.cache/jdks.env jdks='17 25' own_root=no with=()
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --env | --jdks | --with)
+            [[ $# -ge 2 && -n $2 ]] || die "$1 wants a value; see --help"
+            case $1 in
+                --env) env_file=$2 ;;
+                --jdks) jdks=$2 ;;
+                --with) read -r -a with <<<"$2" ;;
+            esac
+            shift 2
+            ;;
+        --own-root)
+            own_root=yes
+            shift
+            ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *) die "unknown argument '$1'; see --help" ;;
+    esac
+done
+
+mkdir -p "$project/tests/.cache" "$(dirname "$env_file")"
+install_packages
+
+lines=''
+for version in $jdks; do
+    java=''
+    if [[ $own_root == no || $version == 17 ]]; then
+        java=$(machine_java "$version")
+    fi
+    if [[ -z $java ]]; then
+        java=$(own_root_java "$version")
+    fi
+    lines+=$(printf 'KEYWARD_JAVA%s=%q' "$version" "$java")$'\n'
+done
+printf '%s' "$lines" >"$env_file.new"
+mv "$env_file.new" "$env_file"
+printf '%s' "$lines"
