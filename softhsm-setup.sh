@@ -60,7 +60,8 @@ find_token() {
         /User PIN init.:/ { pin = $4 }
         /Label:/ {
             sub(/^ *Label: */, ""); sub(/ *$/, "")
-            if ($0 == wanted && pin == "yes") { print slot, serial; exit }
+            # Reads on to the end: the listing program must not write to a closed pipe.
+            if ($0 == wanted && pin == "yes" && !found++) { print slot, serial }
         }'
 }
 

@@ -83,7 +83,7 @@ machine_java() {
 is_java() {
     local version=$1 java=$2 pattern="\"$1[.\"]"
     [[ $version != 8 ]] || pattern='"1\.8\.'
-    timeout 60 "$java" -version 2>&1 </dev/null | grep -q "version $pattern"
+    grep -q "version $pattern" <<<"$(timeout 60 "$java" -version 2>&1 </dev/null)"
 }
 
 # Unpacks a JDK of another Debian release and prints the command that runs it there. The libraries are

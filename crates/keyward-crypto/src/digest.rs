@@ -5,10 +5,10 @@ use std::fmt;
 use std::ptr;
 
 use aws_lc_sys::{
-    EVP_Digest, EVP_DigestFinal_ex, EVP_DigestInit_ex, EVP_DigestUpdate, EVP_MAX_MD_SIZE, EVP_MD, EVP_MD_CTX,
-    EVP_MD_CTX_copy_ex, EVP_MD_CTX_new, EVP_MD_type, EVP_md5, EVP_sha1, EVP_sha3_224, EVP_sha3_256, EVP_sha3_384,
-    EVP_sha3_512, EVP_sha224, EVP_sha256, EVP_sha384, EVP_sha512, EVP_sha512_224, EVP_sha512_256,
-    RSA_add_pkcs1_prefix,
+    EVP_Digest, EVP_DigestFinal_ex, EVP_DigestInit_ex, EVP_DigestUpdate, EVP_MAX_MD_SIZE, EVP_MD,
+    EVP_MD_CTX, EVP_MD_CTX_copy_ex, EVP_MD_CTX_new, EVP_MD_type, EVP_md5, EVP_sha1, EVP_sha3_224,
+    EVP_sha3_256, EVP_sha3_384, EVP_sha3_512, EVP_sha224, EVP_sha256, EVP_sha384, EVP_sha512,
+    EVP_sha512_224, EVP_sha512_256, RSA_add_pkcs1_prefix,
 };
 
 use crate::error::{Error, Result};
@@ -16,7 +16,8 @@ use crate::ffi::{Buffer, OUT_OF_MEMORY, Owned, check, unless_out_of_memory};
 
 /// A hash function.
 ///
-/// MD5 and SHA-1 are here because PKCS#11 callers still ask for them; whether they may is the caller's policy.
+/// MD5 and SHA-1 are here because PKCS#11 callers still ask for them; whether they may is the
+/// caller's policy.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[expect(missing_docs, reason = "the names are the functions' own")]
 pub enum Hash {
@@ -70,8 +71,11 @@ impl Hash {
         match self {
             Self::Md5 | Self::Sha1 | Self::Sha224 | Self::Sha256 => 64,
             Self::Sha384 | Self::Sha512 | Self::Sha512_224 | Self::Sha512_256 => 128,
-            // Keccak's rate: the state of 200 bytes less twice the length of the digest (FIPS 202 section 6.1).
-            Self::Sha3_224 | Self::Sha3_256 | Self::Sha3_384 | Self::Sha3_512 => 200 - 2 * self.length(),
+            // Keccak's rate: the state of 200 bytes less twice the length of the digest (FIPS 202
+            // section 6.1).
+            Self::Sha3_224 | Self::Sha3_256 | Self::Sha3_384 | Self::Sha3_512 => {
+                200 - 2 * self.length()
+            }
         }
     }
 
@@ -99,7 +103,8 @@ impl Hash {
     pub fn digest(self, data: &[u8]) -> Vec<u8> {
         let mut digest = [0; EVP_MAX_MD_SIZE as usize];
         let mut length: c_uint = 0;
-        // SAFETY: `data` is valid for its length, and the output has room for the longest digest there is.
+        // SAFETY: `data` is valid for its length, and the output has room for the longest digest
+        // there is.
         let returned = unsafe {
             EVP_Digest(
                 data.as_ptr().cast(),
@@ -114,7 +119,8 @@ impl Hash {
         digest[..length as usize].to_vec()
     }
 
-    /// The DER DigestInfo around `digest`, which RSA PKCS#1 v1.5 signs (RFC 8017 section 9.2, step 2).
+    /// The DER DigestInfo around `digest`, which RSA PKCS#1 v1.5 signs (RFC 8017 section 9.2, step
+    /// 2).
     ///
     /// # Errors
     ///
@@ -138,7 +144,8 @@ impl Hash {
             )
         };
         check(returned, OUT_OF_MEMORY)?;
-        // SAFETY: only MD5+SHA-1, which is none of ours, gives a message that is not newly allocated.
+        // SAFETY: only MD5+SHA-1, which is none of ours, gives a message that is not newly
+        // allocated.
         let info = unsafe { Buffer::new(pointer, length) };
         debug_assert_eq!(allocated, 1);
         Ok(info.as_slice().to_vec())
@@ -178,7 +185,8 @@ pub struct Digester {
     hash: Hash,
 }
 
-// SAFETY: an EVP_MD_CTX belongs to no thread. It is changed only through `&mut self`; copying it reads it only.
+// SAFETY: an EVP_MD_CTX belongs to no thread. It is changed only through `&mut self`; copying it
+// reads it only.
 unsafe impl Send for Digester {}
 // SAFETY: as above.
 unsafe impl Sync for Digester {}
@@ -188,7 +196,8 @@ impl Digester {
     #[must_use]
     pub fn new(hash: Hash) -> Self {
         let context = new_context();
-        // SAFETY: the context is valid, the description of the hash is a constant, and null means no ENGINE.
+        // SAFETY: the context is valid, the description of the hash is a constant, and null means
+        // no ENGINE.
         succeeded(unsafe { EVP_DigestInit_ex(context.as_ptr(), hash.evp(), ptr::null_mut()) });
         Self { context, hash }
     }
@@ -196,7 +205,9 @@ impl Digester {
     /// Adds `data`.
     pub fn update(&mut self, data: &[u8]) {
         // SAFETY: the context is initialised, and `data` is valid for its length.
-        succeeded(unsafe { EVP_DigestUpdate(self.context.as_ptr(), data.as_ptr().cast(), data.len()) });
+        succeeded(unsafe {
+            EVP_DigestUpdate(self.context.as_ptr(), data.as_ptr().cast(), data.len())
+        });
     }
 
     /// The digest of all that was added.
@@ -204,8 +215,11 @@ impl Digester {
     pub fn finish(self) -> Vec<u8> {
         let mut digest = [0; EVP_MAX_MD_SIZE as usize];
         let mut length: c_uint = 0;
-        // SAFETY: the context is initialised, and the output has room for the longest digest there is.
-        succeeded(unsafe { EVP_DigestFinal_ex(self.context.as_ptr(), digest.as_mut_ptr(), &mut length) });
+        // SAFETY: the context is initialised, and the output has room for the longest digest there
+        // is.
+        succeeded(unsafe {
+            EVP_DigestFinal_ex(self.context.as_ptr(), digest.as_mut_ptr(), &mut length)
+        });
         digest[..length as usize].to_vec()
     }
 
@@ -221,13 +235,18 @@ impl Clone for Digester {
         let context = new_context();
         // SAFETY: both contexts are valid, and the source is initialised.
         succeeded(unsafe { EVP_MD_CTX_copy_ex(context.as_ptr(), self.context.as_ptr()) });
-        Self { context, hash: self.hash }
+        Self {
+            context,
+            hash: self.hash,
+        }
     }
 }
 
 impl fmt::Debug for Digester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Digester").field("hash", &self.hash).finish_non_exhaustive()
+        f.debug_struct("Digester")
+            .field("hash", &self.hash)
+            .finish_non_exhaustive()
     }
 }
 

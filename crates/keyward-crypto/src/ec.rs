@@ -1,143 +1,27 @@
 //! ECDSA and ECDH over the NIST curves and secp256k1.
 //!
-//! Signatures are r || s, both as long as the curve's field, as PKCS#11 has them (v3.1 section 6.3.1).
+//! Signatures are r || s, both as long as the curve's field, as PKCS#11 has them (v3.1 section
+//! 6.3.1).
 
 use std::fmt;
 use std::ptr;
 
 use aws_lc_sys::{
-    EC_GROUP, EC_GROUP_get_curve_name, EC_KEY, EC_KEY_check_key, EC_KEY_generate_key, EC_KEY_get0_group,
-    EC_KEY_get0_private_key, EC_KEY_get0_public_key, EC_KEY_new, EC_KEY_parse_private_key, EC_KEY_set_group,
-    EC_KEY_set_private_key, EC_KEY_set_public_key, EC_POINT, EC_POINT_mul, EC_POINT_new, EC_POINT_oct2point,
-    EC_POINT_point2oct, EC_group_p224, EC_group_p256, EC_group_p384, EC_group_p521, EC_group_secp256k1,
-    ECDH_compute_key, ECDSA_SIG, ECDSA_SIG_from_bytes, ECDSA_SIG_get0_r, ECDSA_SIG_get0_s, ECDSA_SIG_new,
-    ECDSA_SIG_set0, ECDSA_SIG_to_bytes, ECDSA_do_sign, ECDSA_do_verify, NID_X9_62_prime256v1, NID_secp224r1,
-    NID_secp256k1, NID_secp384r1, NID_secp521r1, point_conversion_form_t,
+    EC_KEY, EC_KEY_check_key, EC_KEY_generate_key, EC_KEY_get0_private_key, EC_KEY_get0_public_key,
+    EC_KEY_new, EC_KEY_parse_private_key, EC_KEY_set_group, EC_KEY_set_private_key,
+    EC_KEY_set_public_key, EC_POINT, EC_POINT_mul, EC_POINT_new, EC_POINT_oct2point,
+    EC_POINT_point2oct, ECDH_compute_key, ECDSA_SIG, ECDSA_SIG_from_bytes, ECDSA_SIG_get0_r,
+    ECDSA_SIG_get0_s, ECDSA_SIG_new, ECDSA_SIG_set0, ECDSA_SIG_to_bytes, ECDSA_do_sign,
+    ECDSA_do_verify, point_conversion_form_t,
 };
 use zeroize::Zeroizing;
 
+pub use crate::curve::Curve;
 use crate::error::{Error, Result};
-use crate::ffi::{Buffer, OUT_OF_MEMORY, Owned, Pkey, check, failed, number, number_bytes_padded, parse, unless_out_of_memory};
-
-/// A named curve.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "the names are the curves' own")]
-pub enum Curve {
-    P224,
-    P256,
-    P384,
-    P521,
-    Secp256k1,
-}
-
-impl Curve {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::P224, Self::P256, Self::P384, Self::P521, Self::Secp256k1];
-
-    /// Reads CKA_EC_PARAMS: a DER OBJECT IDENTIFIER, or a PrintableString with the curve's name (PKCS#11 v3.1
-    /// section 6.3.3).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnsupportedCurve`] for any other curve, explicit parameters, and what is no DER.
-    pub fn from_params_der(params: &[u8]) -> Result<Self> {
-        let printable = match params {
-            [0x13, length, name @ ..] if usize::from(*length) == name.len() => Some(name),
-            _ => None,
-        };
-        Self::ALL
-            .into_iter()
-            .find(|curve| {
-                let names = || curve.names().iter().map(|name| name.as_bytes());
-                params == curve.oid_der() || printable.is_some_and(|printable| names().any(|name| name == printable))
-            })
-            .ok_or(Error::UnsupportedCurve)
-    }
-
-    /// The size of the field in bits.
-    #[must_use]
-    pub const fn bits(self) -> u32 {
-        match self {
-            Self::P224 => 224,
-            Self::P256 | Self::Secp256k1 => 256,
-            Self::P384 => 384,
-            Self::P521 => 521,
-        }
-    }
-
-    /// The length in bytes of a coordinate, of a private scalar, and of half a signature: 66 for P-521.
-    #[must_use]
-    pub const fn field_length(self) -> usize {
-        self.bits().div_ceil(8) as usize
-    }
-
-    /// The name as NIST or SECG writes it: `P-256`, `secp256k1`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.names()[0]
-    }
-
-    /// The DER OBJECT IDENTIFIER (RFC 5480 section 2.1.1.1): the usual CKA_EC_PARAMS.
-    #[must_use]
-    pub const fn oid_der(self) -> &'static [u8] {
-        match self {
-            Self::P224 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x21],
-            Self::P256 => &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
-            Self::P384 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22],
-            Self::P521 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23],
-            Self::Secp256k1 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a],
-        }
-    }
-
-    /// Every name in use for the curve, the preferred one first.
-    const fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::P224 => &["P-224", "secp224r1"],
-            Self::P256 => &["P-256", "secp256r1", "prime256v1"],
-            Self::P384 => &["P-384", "secp384r1"],
-            Self::P521 => &["P-521", "secp521r1"],
-            Self::Secp256k1 => &["secp256k1"],
-        }
-    }
-
-    /// AWS-LC's description of the curve: a constant that lives as long as the process.
-    fn group(self) -> *const EC_GROUP {
-        // SAFETY: these functions have no arguments and return the address of a constant, which is built on first use.
-        unsafe {
-            match self {
-                Self::P224 => EC_group_p224(),
-                Self::P256 => EC_group_p256(),
-                Self::P384 => EC_group_p384(),
-                Self::P521 => EC_group_p521(),
-                Self::Secp256k1 => EC_group_secp256k1(),
-            }
-        }
-    }
-
-    /// The curve of a key that AWS-LC parsed.
-    ///
-    /// # Safety
-    ///
-    /// `key` is a valid EC_KEY with a group.
-    unsafe fn of(key: *const EC_KEY) -> Result<Self> {
-        // SAFETY: valid by contract.
-        #[expect(non_upper_case_globals, reason = "the names are AWS-LC's")]
-        match unsafe { EC_GROUP_get_curve_name(EC_KEY_get0_group(key)) } {
-            NID_secp224r1 => Ok(Self::P224),
-            NID_X9_62_prime256v1 => Ok(Self::P256),
-            NID_secp384r1 => Ok(Self::P384),
-            NID_secp521r1 => Ok(Self::P521),
-            NID_secp256k1 => Ok(Self::Secp256k1),
-            _ => Err(Error::UnsupportedCurve),
-        }
-    }
-}
-
-impl fmt::Display for Curve {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::ffi::{
+    Buffer, OUT_OF_MEMORY, Owned, Pkey, check, failed, number, number_bytes_padded, parse,
+    unless_out_of_memory,
+};
 
 /// An EC private key together with its public point.
 #[derive(Clone)]
@@ -152,11 +36,16 @@ impl EcPrivateKey {
     pub fn generate(curve: Curve) -> Result<Self> {
         let key = new_key(curve)?;
         // SAFETY: the key is valid, has a group, and no other thread knows it.
-        check(unsafe { EC_KEY_generate_key(key.as_ptr()) }, Error::Internal("an EC key could not be generated"))?;
+        let returned = unsafe { EC_KEY_generate_key(key.as_ptr()) };
+        check(
+            returned,
+            Error::Internal("an EC key could not be generated"),
+        )?;
         EcKey::new(curve, &key).map(Self)
     }
 
-    /// Builds a key from its private scalar, big-endian (CKA_VALUE); leading zeros may be missing or too many.
+    /// Builds a key from its private scalar, big-endian (CKA_VALUE); leading zeros may be missing
+    /// or too many.
     ///
     /// # Errors
     ///
@@ -164,14 +53,16 @@ impl EcPrivateKey {
     pub fn from_scalar(curve: Curve, scalar: &[u8]) -> Result<Self> {
         let key = new_key(curve)?;
         let scalar = number(scalar)?;
-        // SAFETY: key and scalar are valid. AWS-LC copies the scalar and refuses one that is out of range.
+        // SAFETY: key and scalar are valid. AWS-LC copies the scalar and refuses one that is out of
+        // range.
+        let returned = unsafe { EC_KEY_set_private_key(key.as_ptr(), scalar.as_ptr()) };
         check(
-            unsafe { EC_KEY_set_private_key(key.as_ptr(), scalar.as_ptr()) },
+            returned,
             Error::InvalidKey("the private scalar is not in the range of the curve"),
         )?;
         let point = new_point(curve)?;
-        // SAFETY: group, point and scalar are valid; with no second point this is the constant-time multiplication of
-        // the curve's base point.
+        // SAFETY: group, point and scalar are valid; with no second point this is the constant-time
+        // multiplication of the curve's base point.
         let returned = unsafe {
             EC_POINT_mul(
                 curve.group(),
@@ -182,9 +73,13 @@ impl EcPrivateKey {
                 ptr::null_mut(),
             )
         };
-        check(returned, Error::Internal("a public point could not be computed"))?;
+        check(
+            returned,
+            Error::Internal("a public point could not be computed"),
+        )?;
         // SAFETY: key and point are valid and on one curve; AWS-LC copies the point.
-        check(unsafe { EC_KEY_set_public_key(key.as_ptr(), point.as_ptr()) }, OUT_OF_MEMORY)?;
+        let returned = unsafe { EC_KEY_set_public_key(key.as_ptr(), point.as_ptr()) };
+        check(returned, OUT_OF_MEMORY)?;
         EcKey::new(curve, &key).map(Self)
     }
 
@@ -192,8 +87,8 @@ impl EcPrivateKey {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] if it does not parse, is not EC, or its public point is not that of the scalar;
-    /// [`Error::UnsupportedCurve`].
+    /// [`Error::InvalidKey`] if it does not parse, is not EC, or its public point is not that of
+    /// the scalar; [`Error::UnsupportedCurve`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self> {
         Self::from_pkey(&Pkey::from_pkcs8_der(der)?)
     }
@@ -205,7 +100,8 @@ impl EcPrivateKey {
     /// [`Error::InvalidKey`] if it does not parse, or its public point is not that of the scalar;
     /// [`Error::UnsupportedCurve`].
     pub fn from_sec1_der(der: &[u8]) -> Result<Self> {
-        // SAFETY: `parse` passes a valid CBS, null means that the key names its curve, and the caller owns the result.
+        // SAFETY: `parse` passes a valid CBS, null means that the key names its curve, and the
+        // caller owns the result.
         let key = parse(der, |input| unsafe {
             Owned::new(
                 EC_KEY_parse_private_key(input, ptr::null()),
@@ -215,8 +111,9 @@ impl EcPrivateKey {
         Self::from_pkey(&Pkey::from_ec(&key)?)
     }
 
-    /// Makes a key anew out of one that AWS-LC parsed and checked, so that what the file left out or said unusually (no
-    /// public point, a compressed one, explicit parameters) is gone from every later encoding.
+    /// Makes a key anew out of one that AWS-LC parsed and checked, so that what the file left out
+    /// or said unusually (no public point, a compressed one, explicit parameters) is gone from
+    /// every later encoding.
     pub(crate) fn from_pkey(pkey: &Pkey) -> Result<Self> {
         let ec = pkey.ec();
         if ec.is_null() {
@@ -238,7 +135,8 @@ impl EcPrivateKey {
     /// The private scalar, as long as the curve's field.
     #[must_use]
     pub fn scalar(&self) -> Zeroizing<Vec<u8>> {
-        // SAFETY: the key is valid, and nothing changes it. It has a scalar, which is below the order.
+        // SAFETY: the key is valid, and nothing changes it. It has a scalar, which is below the
+        // order.
         unless_out_of_memory(unsafe { private_scalar(self.0.pkey.ec(), self.0.curve) })
     }
 
@@ -257,7 +155,8 @@ impl EcPrivateKey {
 
     /// Signs `digest` by ECDSA with a random nonce and returns r || s, twice the field's length.
     ///
-    /// A digest longer than the order of the curve is cut to its leftmost bits (FIPS 186-5 section 6.4.1).
+    /// A digest longer than the order of the curve is cut to its leftmost bits (FIPS 186-5 section
+    /// 6.4.1).
     ///
     /// # Errors
     ///
@@ -266,7 +165,8 @@ impl EcPrivateKey {
         if digest.is_empty() {
             return Err(Error::DataLength);
         }
-        // SAFETY: the key is valid and passed as const; `digest` is valid for its length; the caller owns the result.
+        // SAFETY: the key is valid and passed as const; `digest` is valid for its length; the
+        // caller owns the result.
         let signature = unsafe {
             Owned::new(
                 ECDSA_do_sign(digest.as_ptr(), digest.len(), self.0.pkey.ec()),
@@ -276,18 +176,21 @@ impl EcPrivateKey {
         raw_signature(self.0.curve, &signature)
     }
 
-    /// The x coordinate of the shared point, as long as the curve's field (SEC 1 section 3.3.1), without a KDF.
+    /// The x coordinate of the shared point, as long as the curve's field (SEC 1 section 3.3.1),
+    /// without a KDF.
     ///
     /// # Errors
     ///
     /// [`Error::ParameterInvalid`] if `peer` is on another curve.
     pub fn ecdh(&self, peer: &EcPublicKey) -> Result<Zeroizing<Vec<u8>>> {
         if self.0.curve != peer.0.curve {
-            return Err(Error::ParameterInvalid("the two keys are on different curves"));
+            return Err(Error::ParameterInvalid(
+                "the two keys are on different curves",
+            ));
         }
         let mut secret = Zeroizing::new(vec![0; self.0.curve.field_length()]);
-        // SAFETY: both keys are valid, complete and passed as const; the buffer has the length passed along; without a
-        // KDF the shared x coordinate is copied out.
+        // SAFETY: both keys are valid, complete and passed as const; the buffer has the length
+        // passed along; without a KDF the shared x coordinate is copied out.
         let length = unsafe {
             ECDH_compute_key(
                 secret.as_mut_ptr().cast(),
@@ -306,7 +209,9 @@ impl EcPrivateKey {
 
 impl fmt::Debug for EcPrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EcPrivateKey").field("curve", &self.0.curve).finish_non_exhaustive()
+        f.debug_struct("EcPrivateKey")
+            .field("curve", &self.0.curve)
+            .finish_non_exhaustive()
     }
 }
 
@@ -315,8 +220,8 @@ impl fmt::Debug for EcPrivateKey {
 pub struct EcPublicKey(EcKey);
 
 impl EcPublicKey {
-    /// Reads a point (SEC 1 section 2.3.3), uncompressed or compressed, without the OCTET STRING that CKA_EC_POINT has
-    /// around it.
+    /// Reads a point (SEC 1 section 2.3.3), uncompressed or compressed, without the OCTET STRING
+    /// that CKA_EC_POINT has around it.
     ///
     /// # Errors
     ///
@@ -324,16 +229,28 @@ impl EcPublicKey {
     pub fn from_point(curve: Curve, point: &[u8]) -> Result<Self> {
         const NOT_ON_CURVE: Error = Error::InvalidKey("the point is not on the curve");
 
+        // AWS-LC would also take the hybrid form, which PKCS#11 does not know.
+        if !matches!(point.first(), Some(2..=4)) {
+            return Err(NOT_ON_CURVE);
+        }
         let key = new_key(curve)?;
         let parsed = new_point(curve)?;
-        // SAFETY: group and point are valid, the slice is valid for its length, and null means no scratch space. AWS-LC
-        // checks the length, the form, and that the point is on the curve.
+        // SAFETY: group and point are valid, the slice is valid for its length, and null means no
+        // scratch space. AWS-LC checks the length and that the point is on the curve.
         let returned = unsafe {
-            EC_POINT_oct2point(curve.group(), parsed.as_ptr(), point.as_ptr(), point.len(), ptr::null_mut())
+            EC_POINT_oct2point(
+                curve.group(),
+                parsed.as_ptr(),
+                point.as_ptr(),
+                point.len(),
+                ptr::null_mut(),
+            )
         };
         check(returned, NOT_ON_CURVE)?;
-        // SAFETY: key and point are valid and on one curve; AWS-LC copies the point and refuses infinity.
-        check(unsafe { EC_KEY_set_public_key(key.as_ptr(), parsed.as_ptr()) }, NOT_ON_CURVE)?;
+        // SAFETY: key and point are valid and on one curve; AWS-LC copies the point and refuses
+        // infinity.
+        let returned = unsafe { EC_KEY_set_public_key(key.as_ptr(), parsed.as_ptr()) };
+        check(returned, NOT_ON_CURVE)?;
         EcKey::new(curve, &key).map(Self)
     }
 
@@ -375,8 +292,8 @@ impl EcPublicKey {
     ///
     /// # Errors
     ///
-    /// [`Error::SignatureLength`] if it is not twice the field's length, [`Error::DataLength`] if `digest` is empty,
-    /// [`Error::SignatureInvalid`].
+    /// [`Error::SignatureLength`] if it is not twice the field's length, [`Error::DataLength`] if
+    /// `digest` is empty, [`Error::SignatureInvalid`].
     pub fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<()> {
         if digest.is_empty() {
             return Err(Error::DataLength);
@@ -385,9 +302,16 @@ impl EcPublicKey {
             return Err(Error::SignatureLength);
         }
         let signature = parsed_signature(signature)?;
-        // SAFETY: key and signature are valid and passed as const; `digest` is valid for its length.
-        let returned =
-            unsafe { ECDSA_do_verify(digest.as_ptr(), digest.len(), signature.as_ptr(), self.0.pkey.ec()) };
+        // SAFETY: key and signature are valid and passed as const; `digest` is valid for its
+        // length.
+        let returned = unsafe {
+            ECDSA_do_verify(
+                digest.as_ptr(),
+                digest.len(),
+                signature.as_ptr(),
+                self.0.pkey.ec(),
+            )
+        };
         check(returned, Error::SignatureInvalid)
     }
 }
@@ -402,7 +326,9 @@ impl Eq for EcPublicKey {}
 
 impl fmt::Debug for EcPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EcPublicKey").field("curve", &self.0.curve).finish_non_exhaustive()
+        f.debug_struct("EcPublicKey")
+            .field("curve", &self.0.curve)
+            .finish_non_exhaustive()
     }
 }
 
@@ -420,24 +346,35 @@ pub fn signature_to_der(signature: &[u8]) -> Result<Vec<u8>> {
     let mut length = 0;
     // SAFETY: the signature is valid, and the two outputs are ours.
     let returned = unsafe { ECDSA_SIG_to_bytes(&mut pointer, &mut length, signature.as_ptr()) };
-    check(returned, Error::Internal("a signature could not be encoded"))?;
+    check(
+        returned,
+        Error::Internal("a signature could not be encoded"),
+    )?;
     // SAFETY: ECDSA_SIG_to_bytes succeeded: the buffer holds `length` bytes and is ours.
     let der = unsafe { Buffer::new(pointer, length) };
     Ok(der.as_slice().to_vec())
 }
 
-/// Turns a DER Ecdsa-Sig-Value (RFC 3279 section 2.2.3) into r || s, both as long as the curve's field.
+/// Turns a DER Ecdsa-Sig-Value (RFC 3279 section 2.2.3) into r || s, both as long as the curve's
+/// field.
 ///
 /// # Errors
 ///
 /// [`Error::SignatureInvalid`] if it does not parse or a number is too long for the curve.
 pub fn signature_from_der(curve: Curve, der: &[u8]) -> Result<Vec<u8>> {
-    // SAFETY: the slice is valid for its length; the function refuses trailing bytes; the caller owns the result.
-    let signature = unsafe { Owned::new(ECDSA_SIG_from_bytes(der.as_ptr(), der.len()), Error::SignatureInvalid) }?;
+    // SAFETY: the slice is valid for its length; the function refuses trailing bytes; the caller
+    // owns the result.
+    let signature = unsafe {
+        Owned::new(
+            ECDSA_SIG_from_bytes(der.as_ptr(), der.len()),
+            Error::SignatureInvalid,
+        )
+    }?;
     raw_signature(curve, &signature)
 }
 
-/// What private and public keys have in common: an EVP_PKEY with an EC_KEY on `curve` that has a public point.
+/// What private and public keys have in common: an EVP_PKEY with an EC_KEY on `curve` that has a
+/// public point.
 #[derive(Clone)]
 struct EcKey {
     pkey: Pkey,
@@ -446,18 +383,24 @@ struct EcKey {
 
 impl EcKey {
     fn new(curve: Curve, key: &Owned<EC_KEY>) -> Result<Self> {
-        // SAFETY: the key is valid. This checks that the point is on the curve and, if there is a scalar, is its point.
+        // SAFETY: the key is valid. This checks that the point is on the curve and, if there is a
+        // scalar, is its point.
+        let returned = unsafe { EC_KEY_check_key(key.as_ptr()) };
         check(
-            unsafe { EC_KEY_check_key(key.as_ptr()) },
+            returned,
             Error::InvalidKey("the public point is not that of the private scalar"),
         )?;
-        Ok(Self { pkey: Pkey::from_ec(key)?, curve })
+        Ok(Self {
+            pkey: Pkey::from_ec(key)?,
+            curve,
+        })
     }
 
     fn point(&self) -> Vec<u8> {
         let mut point = vec![0; 1 + 2 * self.curve.field_length()];
-        // SAFETY: the key has a public point that lives as long as `self`; the buffer has the length passed along, which
-        // is that of an uncompressed point of this curve, so this cannot fail.
+        // SAFETY: the key has a public point that lives as long as `self`; the buffer has the
+        // length passed along, which is that of an uncompressed point of this curve, so this cannot
+        // fail.
         let length = unsafe {
             EC_POINT_point2oct(
                 self.curve.group(),
@@ -477,7 +420,8 @@ fn new_key(curve: Curve) -> Result<Owned<EC_KEY>> {
     // SAFETY: a constructor without arguments; the caller owns the result.
     let key = unsafe { Owned::new(EC_KEY_new(), OUT_OF_MEMORY) }?;
     // SAFETY: key and group are valid.
-    check(unsafe { EC_KEY_set_group(key.as_ptr(), curve.group()) }, OUT_OF_MEMORY)?;
+    let returned = unsafe { EC_KEY_set_group(key.as_ptr(), curve.group()) };
+    check(returned, OUT_OF_MEMORY)?;
     Ok(key)
 }
 
@@ -497,8 +441,15 @@ unsafe fn private_scalar(key: *const EC_KEY, curve: Curve) -> Result<Zeroizing<V
     if scalar.is_null() {
         return Err(failed(Error::InvalidKey("there is no private scalar")));
     }
-    // SAFETY: the number is valid as long as the key. The order of each of our curves is as long as its field.
-    unsafe { number_bytes_padded(scalar, curve.field_length(), Error::Internal("a scalar is out of range")) }
+    // SAFETY: the number is valid as long as the key. The order of each of our curves is as long as
+    // its field.
+    unsafe {
+        number_bytes_padded(
+            scalar,
+            curve.field_length(),
+            Error::Internal("a scalar is out of range"),
+        )
+    }
 }
 
 /// A signature object out of r || s, of any even length.
@@ -507,8 +458,10 @@ fn parsed_signature(signature: &[u8]) -> Result<Owned<ECDSA_SIG>> {
     let (r, s) = (number(r)?, number(s)?);
     // SAFETY: a constructor without arguments; the caller owns the result.
     let parsed = unsafe { Owned::new(ECDSA_SIG_new(), OUT_OF_MEMORY) }?;
-    // SAFETY: all three are valid. `set0` takes ownership if it succeeds, and it fails for null pointers only.
-    check(unsafe { ECDSA_SIG_set0(parsed.as_ptr(), r.into_raw(), s.into_raw()) }, OUT_OF_MEMORY)?;
+    // SAFETY: all three are valid. `set0` takes ownership if it succeeds, and it fails for null
+    // pointers only.
+    let returned = unsafe { ECDSA_SIG_set0(parsed.as_ptr(), r.into_raw(), s.into_raw()) };
+    check(returned, OUT_OF_MEMORY)?;
     Ok(parsed)
 }
 
@@ -517,7 +470,10 @@ fn raw_signature(curve: Curve, signature: &Owned<ECDSA_SIG>) -> Result<Vec<u8>> 
     let mut raw = Vec::with_capacity(2 * length);
     // SAFETY: the signature is valid, and so are its two numbers as long as it is.
     unsafe {
-        for part in [ECDSA_SIG_get0_r(signature.as_ptr()), ECDSA_SIG_get0_s(signature.as_ptr())] {
+        for part in [
+            ECDSA_SIG_get0_r(signature.as_ptr()),
+            ECDSA_SIG_get0_s(signature.as_ptr()),
+        ] {
             raw.extend_from_slice(&number_bytes_padded(part, length, Error::SignatureInvalid)?);
         }
     }

@@ -6,13 +6,17 @@ pub enum Error {
     /// A key does not parse, or its parts do not belong together.
     #[error("the key is not valid: {0}")]
     InvalidKey(&'static str),
-    /// The curve is none of [`Curve::ALL`](crate::ec::Curve::ALL), or is given by explicit parameters.
+    /// The curve is none of [`Curve::ALL`](crate::ec::Curve::ALL), or is given by explicit
+    /// parameters.
     #[error("the elliptic curve is not supported; use P-224, P-256, P-384, P-521 or secp256k1")]
     UnsupportedCurve,
     /// The RSA modulus is too short or too long.
-    #[error("the RSA key size is not supported; use 2048 to 8192 bits, in steps of 128 for a new key")]
+    #[error(
+        "the RSA key size is not supported; use 2048 to 8192 bits, in steps of 128 for a new key"
+    )]
     UnsupportedKeySize,
-    /// The input has an acceptable length, but its value is out of range (an RSA number at or above the modulus).
+    /// The input has an acceptable length, but its value is out of range (an RSA number at or above
+    /// the modulus).
     #[error("the data cannot be processed with this key: its value is out of range")]
     DataInvalid,
     /// The input is longer or shorter than the operation allows, ciphertexts included.
@@ -30,10 +34,12 @@ pub enum Error {
     /// A parameter of the operation, not its data, is wrong.
     #[error("a parameter is not valid: {0}")]
     ParameterInvalid(&'static str),
-    /// Sealed data or an authentication code was changed, or made with another key or for another purpose.
+    /// Sealed data or an authentication code was changed, or made with another key or for another
+    /// purpose.
     #[error("the data is not authentic: it was changed, or belongs to another key or context")]
     Unauthentic,
-    /// AWS-LC refused something that the checks before the call should have made impossible, or ran out of memory.
+    /// AWS-LC refused something that the checks before the call should have made impossible, or ran
+    /// out of memory.
     #[error("the cryptographic library failed: {0}")]
     Internal(&'static str),
 }

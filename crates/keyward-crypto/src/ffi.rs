@@ -1,20 +1,21 @@
 //! Owners for AWS-LC's objects, and the few patterns in which its functions are called.
 //!
-//! AWS-LC reports an error by its return value and leaves details in a queue of the calling thread. Nobody here reads
-//! that queue, and what is left in it would confuse another user of AWS-LC in the same process (rustls is one), so
-//! every failure goes through [`failed`], which empties it.
+//! AWS-LC reports an error by its return value and leaves details in a queue of the calling thread.
+//! Nobody here reads that queue, and what is left in it would confuse another user of AWS-LC in the
+//! same process (rustls is one), so every failure goes through [`failed`], which empties it.
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use aws_lc_sys::{
-    BIGNUM, BN_bin2bn, BN_bn2bin, BN_bn2bin_padded, BN_clear_free, BN_num_bytes, CBB, CBB_cleanup, CBB_finish,
-    CBB_init, CBS, CBS_init, CBS_len, EC_KEY, EC_KEY_free, EC_POINT, EC_POINT_free, ECDSA_SIG, ECDSA_SIG_free,
-    ERR_clear_error, EVP_MD_CTX, EVP_MD_CTX_free, EVP_PKEY, EVP_PKEY_CTX, EVP_PKEY_CTX_free, EVP_PKEY_free,
-    EVP_PKEY_get0_EC_KEY, EVP_PKEY_get0_RSA, EVP_PKEY_new, EVP_PKEY_set1_EC_KEY, EVP_PKEY_set1_RSA, EVP_PKEY_up_ref,
-    EVP_marshal_private_key, EVP_marshal_public_key, EVP_parse_private_key, EVP_parse_public_key, OPENSSL_free, RSA,
-    RSA_free,
+    BIGNUM, BN_bin2bn, BN_bn2bin, BN_bn2bin_padded, BN_clear_free, BN_num_bytes, CBB, CBB_cleanup,
+    CBB_finish, CBB_init, CBS, CBS_init, CBS_len, EC_KEY, EC_KEY_free, EC_POINT, EC_POINT_free,
+    ECDSA_SIG, ECDSA_SIG_free, ERR_clear_error, EVP_MD_CTX, EVP_MD_CTX_free, EVP_PKEY,
+    EVP_PKEY_CTX, EVP_PKEY_CTX_free, EVP_PKEY_free, EVP_PKEY_get0_EC_KEY, EVP_PKEY_get0_RSA,
+    EVP_PKEY_new, EVP_PKEY_set1_EC_KEY, EVP_PKEY_set1_RSA, EVP_PKEY_up_ref,
+    EVP_marshal_private_key, EVP_marshal_public_key, EVP_parse_private_key, EVP_parse_public_key,
+    OPENSSL_free, RSA, RSA_free,
 };
 use zeroize::Zeroizing;
 
@@ -24,7 +25,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Owned<T: Free>(NonNull<T>);
 
 impl<T: Free> Owned<T> {
-    /// Takes over what a constructor returned; null means that the constructor failed, with `error`.
+    /// Takes over what a constructor returned; null means that the constructor failed, with
+    /// `error`.
     ///
     /// # Safety
     ///
@@ -70,7 +72,8 @@ macro_rules! freed_by {
     ($($object:ty => $free:ident),* $(,)?) => {
         $(impl Free for $object {
             unsafe fn free(pointer: *mut Self) {
-                // SAFETY: this is the function that AWS-LC documents for the type; the caller owns the reference.
+                // SAFETY: this is the function that AWS-LC documents for the type; the caller owns
+                // the reference.
                 unsafe { $free(pointer) }
             }
         })*
@@ -91,10 +94,11 @@ freed_by! {
 /// An RSA or EC key, public or private, that nothing changes any more.
 pub(crate) struct Pkey(Owned<EVP_PKEY>);
 
-// SAFETY: AWS-LC allows any number of threads to use one EVP_PKEY, and the RSA or EC_KEY in it, at once, as long as
-// none calls a mutating function (openssl/evp.h, rsa.h, ec_key.h: "may be used concurrently"). A `Pkey` is complete
-// when it is made, and no code here changes it afterwards: signing, decrypting, marshalling and counting references
-// are documented as non-mutating; RSA's cache of blinding values has a lock of its own.
+// SAFETY: AWS-LC allows any number of threads to use one EVP_PKEY, and the RSA or EC_KEY in it, at
+// once, as long as none calls a mutating function (openssl/evp.h, rsa.h, ec_key.h: "may be used
+// concurrently"). A `Pkey` is complete when it is made, and no code here changes it afterwards:
+// signing, decrypting, marshalling and counting references are documented as non-mutating; RSA's
+// cache of blinding values has a lock of its own.
 unsafe impl Send for Pkey {}
 // SAFETY: as above.
 unsafe impl Sync for Pkey {}
@@ -104,7 +108,8 @@ impl Pkey {
         // SAFETY: a constructor without arguments; the caller of EVP_PKEY_new owns the result.
         let pkey = unsafe { Owned::new(EVP_PKEY_new(), OUT_OF_MEMORY) }?;
         // SAFETY: both are valid; `set1` takes a reference of its own to the RSA object.
-        check(unsafe { EVP_PKEY_set1_RSA(pkey.as_ptr(), rsa.as_ptr()) }, OUT_OF_MEMORY)?;
+        let returned = unsafe { EVP_PKEY_set1_RSA(pkey.as_ptr(), rsa.as_ptr()) };
+        check(returned, OUT_OF_MEMORY)?;
         Ok(Self(pkey))
     }
 
@@ -112,7 +117,8 @@ impl Pkey {
         // SAFETY: a constructor without arguments; the caller of EVP_PKEY_new owns the result.
         let pkey = unsafe { Owned::new(EVP_PKEY_new(), OUT_OF_MEMORY) }?;
         // SAFETY: both are valid; `set1` takes a reference of its own to the EC_KEY object.
-        check(unsafe { EVP_PKEY_set1_EC_KEY(pkey.as_ptr(), ec.as_ptr()) }, OUT_OF_MEMORY)?;
+        let returned = unsafe { EVP_PKEY_set1_EC_KEY(pkey.as_ptr(), ec.as_ptr()) };
+        check(returned, OUT_OF_MEMORY)?;
         Ok(Self(pkey))
     }
 
@@ -120,7 +126,10 @@ impl Pkey {
     pub(crate) fn from_pkcs8_der(der: &[u8]) -> Result<Self> {
         // SAFETY: `parse` passes a valid CBS; the caller of EVP_parse_private_key owns the result.
         let pkey = parse(der, |input| unsafe {
-            Owned::new(EVP_parse_private_key(input), Error::InvalidKey("this is not a PKCS#8 private key"))
+            Owned::new(
+                EVP_parse_private_key(input),
+                Error::InvalidKey("this is not a PKCS#8 private key"),
+            )
         })?;
         Ok(Self(pkey))
     }
@@ -129,7 +138,10 @@ impl Pkey {
     pub(crate) fn from_spki_der(der: &[u8]) -> Result<Self> {
         // SAFETY: `parse` passes a valid CBS; the caller of EVP_parse_public_key owns the result.
         let pkey = parse(der, |input| unsafe {
-            Owned::new(EVP_parse_public_key(input), Error::InvalidKey("this is not a SubjectPublicKeyInfo"))
+            Owned::new(
+                EVP_parse_public_key(input),
+                Error::InvalidKey("this is not a SubjectPublicKeyInfo"),
+            )
         })?;
         Ok(Self(pkey))
     }
@@ -140,7 +152,8 @@ impl Pkey {
 
     /// The RSA key inside, or null if this is no RSA key.
     pub(crate) fn rsa(&self) -> *mut RSA {
-        // SAFETY: the EVP_PKEY is valid; a key of another kind gives null and an error in the queue.
+        // SAFETY: the EVP_PKEY is valid; a key of another kind gives null and an error in the
+        // queue.
         let rsa = unsafe { EVP_PKEY_get0_RSA(self.as_ptr()) };
         if rsa.is_null() {
             clear_errors();
@@ -150,7 +163,8 @@ impl Pkey {
 
     /// The EC key inside, or null if this is no EC key.
     pub(crate) fn ec(&self) -> *mut EC_KEY {
-        // SAFETY: the EVP_PKEY is valid; a key of another kind gives null and an error in the queue.
+        // SAFETY: the EVP_PKEY is valid; a key of another kind gives null and an error in the
+        // queue.
         let ec = unsafe { EVP_PKEY_get0_EC_KEY(self.as_ptr()) };
         if ec.is_null() {
             clear_errors();
@@ -161,20 +175,25 @@ impl Pkey {
     /// The DER PrivateKeyInfo of a private key that is complete.
     pub(crate) fn pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
         // SAFETY: `marshal` passes a valid CBB, and the key is valid.
-        unless_out_of_memory(marshal(|output| unsafe { EVP_marshal_private_key(output, self.as_ptr()) }))
+        unless_out_of_memory(marshal(|output| unsafe {
+            EVP_marshal_private_key(output, self.as_ptr())
+        }))
     }
 
     /// The DER SubjectPublicKeyInfo.
     pub(crate) fn spki_der(&self) -> Vec<u8> {
         // SAFETY: `marshal` passes a valid CBB, and the key is valid.
-        let mut der = unless_out_of_memory(marshal(|output| unsafe { EVP_marshal_public_key(output, self.as_ptr()) }));
+        let mut der = unless_out_of_memory(marshal(|output| unsafe {
+            EVP_marshal_public_key(output, self.as_ptr())
+        }));
         std::mem::take(&mut *der)
     }
 }
 
 impl Clone for Pkey {
     fn clone(&self) -> Self {
-        // SAFETY: the key is valid. The count cannot fail, and the new reference belongs to the new owner.
+        // SAFETY: the key is valid. The count cannot fail, and the new reference belongs to the new
+        // owner.
         unsafe { EVP_PKEY_up_ref(self.as_ptr()) };
         Self(Owned(self.0.0))
     }
@@ -189,7 +208,8 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// # Safety
     ///
-    /// `pointer` came from AWS-LC's allocator, has `length` initialised bytes, and belongs to the caller; or it is null.
+    /// `pointer` came from AWS-LC's allocator, has `length` initialised bytes, and belongs to the
+    /// caller; or it is null.
     pub(crate) unsafe fn new(pointer: *mut u8, length: usize) -> Self {
         Self { pointer, length }
     }
@@ -205,7 +225,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: the constructor's contract: the buffer is AWS-LC's and owned by `self`. Null is allowed.
+        // SAFETY: the constructor's contract: the buffer is AWS-LC's and owned by `self`. Null is
+        // allowed.
         unsafe { OPENSSL_free(self.pointer.cast()) }
     }
 }
@@ -218,7 +239,9 @@ pub(crate) fn parse<T>(der: &[u8], parser: impl FnOnce(*mut CBS) -> Result<T>) -
     let parsed = parser(input.as_mut_ptr())?;
     // SAFETY: initialised above; a parser only advances it.
     if unsafe { CBS_len(input.as_ptr()) } != 0 {
-        return Err(failed(Error::InvalidKey("there are bytes after the end of the key")));
+        return Err(failed(Error::InvalidKey(
+            "there are bytes after the end of the key",
+        )));
     }
     Ok(parsed)
 }
@@ -228,12 +251,19 @@ pub(crate) fn marshal(writer: impl FnOnce(*mut CBB) -> c_int) -> Result<Zeroizin
     const FAILED: Error = Error::Internal("a key could not be encoded");
 
     let mut output = MaybeUninit::<CBB>::zeroed();
-    // SAFETY: CBB_init initialises the struct, which does not move until it is finished or cleaned up.
-    check(unsafe { CBB_init(output.as_mut_ptr(), MARSHAL_CAPACITY) }, OUT_OF_MEMORY)?;
+    // SAFETY: CBB_init initialises the struct, which does not move until it is finished or cleaned
+    // up.
+    let returned = unsafe { CBB_init(output.as_mut_ptr(), MARSHAL_CAPACITY) };
+    check(returned, OUT_OF_MEMORY)?;
     let mut pointer = ptr::null_mut();
     let mut length = 0;
-    // SAFETY: the CBB is initialised; CBB_finish hands over its buffer, which `Buffer` then owns.
-    if writer(output.as_mut_ptr()) != 1 || unsafe { CBB_finish(output.as_mut_ptr(), &mut pointer, &mut length) } != 1 {
+    let mut finished = writer(output.as_mut_ptr());
+    if finished == 1 {
+        // SAFETY: the CBB is initialised; CBB_finish hands over its buffer, which `Buffer` then
+        // owns.
+        finished = unsafe { CBB_finish(output.as_mut_ptr(), &mut pointer, &mut length) };
+    }
+    if finished != 1 {
         // SAFETY: initialised above, not finished.
         unsafe { CBB_cleanup(output.as_mut_ptr()) };
         return Err(failed(FAILED));
@@ -245,8 +275,14 @@ pub(crate) fn marshal(writer: impl FnOnce(*mut CBB) -> c_int) -> Result<Zeroizin
 
 /// A non-negative number from its big-endian bytes, of any length.
 pub(crate) fn number(bytes: &[u8]) -> Result<Owned<BIGNUM>> {
-    // SAFETY: the slice is valid for its length; a null third argument asks for a new BIGNUM, which the caller owns.
-    unsafe { Owned::new(BN_bin2bn(bytes.as_ptr(), bytes.len(), ptr::null_mut()), OUT_OF_MEMORY) }
+    // SAFETY: the slice is valid for its length; a null third argument asks for a new BIGNUM, which
+    // the caller owns.
+    unsafe {
+        Owned::new(
+            BN_bin2bn(bytes.as_ptr(), bytes.len(), ptr::null_mut()),
+            OUT_OF_MEMORY,
+        )
+    }
 }
 
 /// The big-endian bytes of a non-negative number, without leading zeros.
@@ -263,7 +299,8 @@ pub(crate) unsafe fn number_bytes(number: *const BIGNUM) -> Zeroizing<Vec<u8>> {
     }
 }
 
-/// The big-endian bytes of a non-negative number, with leading zeros up to `length`; an `error` if it needs more.
+/// The big-endian bytes of a non-negative number, with leading zeros up to `length`; an `error` if
+/// it needs more.
 ///
 /// # Safety
 ///
@@ -275,20 +312,26 @@ pub(crate) unsafe fn number_bytes_padded(
 ) -> Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; length]);
     // SAFETY: valid by contract; the buffer has `length` bytes.
-    check(unsafe { BN_bn2bin_padded(bytes.as_mut_ptr(), length, number) }, error)?;
+    let returned = unsafe { BN_bn2bin_padded(bytes.as_mut_ptr(), length, number) };
+    check(returned, error)?;
     Ok(bytes)
 }
 
 /// Turns AWS-LC's 1 into `Ok`, and everything else into `error`.
 pub(crate) fn check(returned: c_int, error: Error) -> Result<()> {
-    if returned == 1 { Ok(()) } else { Err(failed(error)) }
+    if returned == 1 {
+        Ok(())
+    } else {
+        Err(failed(error))
+    }
 }
 
 /// Unwraps the result of a call that, with the arguments it got, fails for want of memory only.
 ///
 /// # Panics
 ///
-/// When memory runs out. A panic, not an abort: this code runs inside other people's processes, which catch it.
+/// When memory runs out. A panic, not an abort: this code runs inside other people's processes,
+/// which catch it.
 #[track_caller]
 pub(crate) fn unless_out_of_memory<T>(result: Result<T>) -> T {
     // See above; every caller says why nothing else can be wrong.

@@ -21,8 +21,8 @@ impl PrivateKey {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] if it does not parse or is neither RSA nor EC, [`Error::UnsupportedCurve`],
-    /// [`Error::UnsupportedKeySize`].
+    /// [`Error::InvalidKey`] if it does not parse or is neither RSA nor EC,
+    /// [`Error::UnsupportedCurve`], [`Error::UnsupportedKeySize`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self> {
         let pkey = Pkey::from_pkcs8_der(der)?;
         if !pkey.ec().is_null() {

@@ -1,18 +1,24 @@
 //! AWS-LC behind safe functions.
 //!
-//! Keyward writes no cryptography. This crate is the glue between the rest of Keyward, which is plain safe Rust,
-//! and AWS-LC: it takes `aws-lc-rs` where that has the call, and `aws-lc-sys` where PKCS#11 needs one that it has
-//! not (raw RSA, PSS and OAEP with two different hashes, a signature over a bare digest, private components).
+//! Keyward writes no cryptography. This crate is the glue between the rest of Keyward, which is
+//! plain safe Rust, and AWS-LC: it takes `aws-lc-rs` where that has the call, and `aws-lc-sys`
+//! where PKCS#11 needs one that it has not (raw RSA, PSS and OAEP with two different hashes, a
+//! signature over a bare digest, private components).
 //!
 //! Three rules hold for everything here:
 //!
-//! - A value that exists is right: a key is checked when it is made, so no operation meets a half-built one.
-//! - Private-key operations run in AWS-LC's constant-time code, RSA blinded and verified against faults.
-//! - Secret bytes are returned as [`Zeroizing`](zeroize::Zeroizing) buffers, and no `Debug` shows them.
+//! - A value that exists is right: a key is checked when it is made, so no operation meets a
+//!   half-built one.
+//! - Private-key operations run in AWS-LC's constant-time code, RSA blinded and verified against
+//!   faults.
+//! - Secret bytes are returned as [`Zeroizing`](zeroize::Zeroizing) buffers, and no `Debug` shows
+//!   them.
 //!
-//! Keys may be shared between threads and used by all of them at once. Cloning a key is cheap: it counts a reference.
+//! Keys may be shared between threads and used by all of them at once. Cloning a key is cheap: it
+//! counts a reference.
 
 pub mod aead;
+mod curve;
 pub mod digest;
 pub mod ec;
 mod error;

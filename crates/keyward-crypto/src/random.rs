@@ -1,4 +1,5 @@
-//! Random bytes from AWS-LC's generator, which is seeded by the operating system and survives a fork.
+//! Random bytes from AWS-LC's generator, which is seeded by the operating system and survives a
+//! fork.
 
 /// Fills `buffer` with random bytes.
 ///
@@ -6,7 +7,8 @@
 ///
 /// Never in practice: AWS-LC ends the process rather than return without entropy.
 pub fn fill(buffer: &mut [u8]) {
-    // RAND_bytes has no failure to report (see above), and to go on with a predictable buffer would be worse than to stop.
+    // RAND_bytes has no failure to report (see above), and to go on with a predictable buffer would
+    // be worse than to stop.
     #[expect(clippy::expect_used)]
     aws_lc_rs::rand::fill(buffer).expect("AWS-LC's RAND_bytes never fails");
 }

@@ -1,1 +1,25 @@
-//! placeholder
+//! The Keyward service: it holds the keys of a cluster and uses them for those
+//! who may.
+//!
+//! [`init`](init::init) makes a service in a folder, [`run`] and [`serve`] run
+//! it. The wire is that of `keyward-wire`, objects and mechanisms are those of
+//! `keyward-token`; here are the listener, identities, tokens and the store.
+
+mod authority;
+mod clock;
+mod counters;
+mod engine;
+mod id;
+mod pin;
+mod server;
+mod state;
+mod store;
+mod workers;
+
+pub mod bundle;
+pub mod config;
+pub mod files;
+pub mod init;
+
+pub use config::Config;
+pub use server::{ServeError, run, serve};

@@ -275,6 +275,18 @@ impl Value {
             Self::Numbers(_) => Kind::Numbers,
         }
     }
+
+    /// The value's length, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Boolean(_) => 1,
+            Self::Number(_) => 8,
+            Self::Bytes(value) => value.len(),
+            Self::Template(value) => value.iter().map(|(_, value)| value.size()).sum(),
+            Self::Numbers(value) => 8 * value.len(),
+        }
+    }
 }
 
 impl fmt::Debug for Value {

@@ -89,7 +89,7 @@ impl PrivateKey {
                     exponent_1,
                     exponent_2,
                     coefficient,
-                } = key.components();
+                } = key.components().map_err(from_crypto)?;
                 attributes.set(CKA_MODULUS, modulus);
                 attributes.set(CKA_PUBLIC_EXPONENT, public_exponent);
                 attributes.set(CKA_PRIVATE_EXPONENT, private_exponent.to_vec());
@@ -101,10 +101,10 @@ impl PrivateKey {
             }
             Self::Ec(key) => {
                 attributes.set(CKA_EC_PARAMS, key.curve().oid_der());
-                attributes.set(CKA_VALUE, key.scalar().map_err(from_crypto)?.to_vec());
+                attributes.set(CKA_VALUE, key.scalar().to_vec());
             }
         }
-        attributes.set(CKA_PUBLIC_KEY_INFO, self.public().info()?);
+        attributes.set(CKA_PUBLIC_KEY_INFO, self.public().info());
         Ok(())
     }
 
@@ -182,19 +182,16 @@ impl PublicKey {
     }
 
     /// CKA_PUBLIC_KEY_INFO: a DER SubjectPublicKeyInfo.
-    ///
-    /// # Errors
-    /// None in practice; what the library says.
-    pub fn info(&self) -> Result<Vec<u8>> {
+    #[must_use]
+    pub fn info(&self) -> Vec<u8> {
         match self {
             Self::Rsa(key) => key.spki_der(),
             Self::Ec(key) => key.spki_der(),
         }
-        .map_err(from_crypto)
     }
 
     /// Writes the key's parts as attributes.
-    pub(crate) fn describe(&self, attributes: &mut Attributes) -> Result<()> {
+    pub(crate) fn describe(&self, attributes: &mut Attributes) {
         match self {
             Self::Rsa(key) => {
                 attributes.set(CKA_MODULUS, key.modulus());
@@ -206,8 +203,7 @@ impl PublicKey {
                 attributes.set(CKA_EC_POINT, octet_string(&key.point()));
             }
         }
-        attributes.set(CKA_PUBLIC_KEY_INFO, self.info()?);
-        Ok(())
+        attributes.set(CKA_PUBLIC_KEY_INFO, self.info());
     }
 
     /// How long a signature by this key is, and what RSA encrypts to, in bytes.

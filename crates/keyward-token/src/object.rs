@@ -109,6 +109,12 @@ impl Object {
             .all(|(attribute, value)| self.read(attribute).is_ok_and(|own| own == value))
     }
 
+    /// How much the object takes, in bytes: the lengths of its values.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.attributes.iter().map(|(_, value)| value.size()).sum()
+    }
+
     /// Whether a key allows a use, as CKA_SIGN.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub fn create(template: Attributes) -> Result<Object> {
         CKO_CERTIFICATE => create_certificate(&mut attributes)?,
         CKO_PUBLIC_KEY => {
             number(&attributes, CKA_KEY_TYPE)?;
-            PublicKey::of(&attributes)?.describe(&mut attributes)?;
+            PublicKey::of(&attributes)?.describe(&mut attributes);
             public_defaults(&mut attributes);
             made_elsewhere(&mut attributes);
         }
@@ -100,7 +100,7 @@ pub fn generate_key_pair(
             PrivateKey::Ec(EcPrivateKey::generate(curve).map_err(from_crypto)?)
         }
     };
-    pair.public().describe(&mut public)?;
+    pair.public().describe(&mut public);
     pair.describe(&mut private)?;
     public_defaults(&mut public);
     private_defaults(&mut private);

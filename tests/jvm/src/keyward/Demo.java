@@ -20,7 +20,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Two nodes, each a JVM of its own with its own token, talk mutual TLS in both directions; then the speed
+ * Two nodes, each a JVM of its own (of this one's Java) with its own token, talk mutual TLS in both directions; then the speed
  * with the keys in the tokens beside the speed with keys of the same kind in PKCS12 files.
  */
 public final class Demo {
@@ -33,7 +33,6 @@ public final class Demo {
             + "  --truststore FILE     PKCS12 or JKS\n"
             + "  --truststore-password P\n"
             + "  --key RSA|EC          the kind of key in the tokens: which suites can be shown (RSA)\n"
-            + "  --java COMMAND        runs the nodes (this JVM's own)\n"
             + "  --node1-config FILE   KEYWARD_CONFIG of the first node (that of this process)\n"
             + "  --node2-config FILE   and of the second\n"
             + "  --file1 FILE          PKCS12 key stores for the comparison; without them there is none\n"
@@ -170,7 +169,7 @@ public final class Demo {
             write(override, Pkcs11.securityOverride(configuration));
 
             List<String> command = new ArrayList<>(Arrays.asList(
-                    options.get("java", Paths.get(System.getProperty("java.home"), "bin", "java").toString()),
+                    Paths.get(System.getProperty("java.home"), "bin", "java").toString(),
                     "-Djava.security.properties=" + override,
                     "-cp", System.getProperty("java.class.path"),
                     "keyward.Node",

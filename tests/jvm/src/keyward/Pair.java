@@ -59,9 +59,10 @@ final class Pair implements Closeable {
                     return true;
                 }
             }
-            // The client found no certificate of its own that the server would accept, and sent none.
+            // The client found no certificate of its own that the server would accept, and sent none. (Java 8
+            // and 11 say "server" in that message.)
             String message = String.valueOf(error.getMessage());
-            return message.contains("Empty client certificate chain") || message.contains("null cert chain");
+            return message.matches("Empty (client|server) certificate chain|null cert chain");
         }
     }
 

@@ -30,7 +30,7 @@ final class SignatureScheme {
         algorithm = "RSASSA-PSS";
         String hash = name.contains("/") ? name.substring(name.indexOf('/') + 1) : "SHA-256";
         int saltBytes = Integer.parseInt(hash.substring(hash.indexOf('-') + 1)) / 8;
-        pss = new PSSParameterSpec("MGF1", hash, new MGF1ParameterSpec(hash), saltBytes, 1);
+        pss = new PSSParameterSpec(hash, "MGF1", new MGF1ParameterSpec(hash), saltBytes, 1);
     }
 
     byte[] sign(PrivateKey key, Provider token, byte[] message) throws GeneralSecurityException {

@@ -1,0 +1,151 @@
+//! The administrator's connection to the service.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use keyward_client::{Client, Config};
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{ErrorCode, ListTokens, Request, TokenInfo};
+
+use crate::failure::Failure;
+
+/// How the service is reached.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub struct AdminArgs {
+    /// The administrator's client.toml
+    #[arg(
+        long = "admin",
+        value_name = "FILE",
+        env = "KEYWARD_ADMIN_CONFIG",
+        default_value = "/etc/keyward/admin/client.toml"
+    )]
+    pub config: PathBuf,
+}
+
+/// A connection with an administrator's identity.
+pub struct Admin {
+    client: Client,
+    path: PathBuf,
+}
+
+impl Admin {
+    /// Reads the config; the connection itself is made with the first call.
+    ///
+    /// # Errors
+    /// If the config cannot be read.
+    pub fn open(args: &AdminArgs) -> Result<Self> {
+        let config = Config::load(&args.config).map_err(|error| {
+            Failure::from_error(&error).hint(
+                "the administrator's client.toml lies where `keyward init` made it, in DIR/admin; \
+                 name it by --admin or KEYWARD_ADMIN_CONFIG",
+            )
+        })?;
+        Ok(Self {
+            client: Client::new(config),
+            path: args.config.clone(),
+        })
+    }
+
+    /// The config of the connection.
+    pub fn config(&self) -> &Config {
+        self.client.config()
+    }
+
+    /// Sends one operation and gives back all frames of its answer.
+    ///
+    /// # Errors
+    /// What the service said, or that it cannot be reached.
+    pub fn call(&self, token: &str, operation: Operation) -> Result<Vec<Answer>> {
+        let request = Request {
+            token: token.to_owned(),
+            operation: Some(operation),
+            ..Request::default()
+        };
+        let frames = self.client.call(request).map_err(|error| self.explain(error, token))?;
+        Ok(frames.into_iter().filter_map(|frame| frame.result).collect())
+    }
+
+    /// As [`Admin::call`], for an answer of one frame; `pick` takes it if it is
+    /// of the kind that the operation has.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub fn one<T>(
+        &self,
+        token: &str,
+        operation: Operation,
+        pick: impl FnOnce(Answer) -> Option<T>,
+    ) -> Result<T> {
+        let answers = self.call(token, operation)?;
+        answers
+            .into_iter()
+            .next()
+            .and_then(pick)
+            .ok_or_else(|| anyhow!("the service gave an answer that does not fit the question"))
+    }
+
+    /// As [`Admin::one`], for an answer that says nothing.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub fn done(&self, token: &str, operation: Operation) -> Result<()> {
+        self.call(token, operation).map(|_| ())
+    }
+
+    /// All tokens.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
+        let answers = self.call("", Operation::ListTokens(ListTokens {}))?;
+        let mut tokens = Vec::new();
+        for answer in answers {
+            if let Answer::Tokens(list) = answer {
+                tokens.extend(list.tokens);
+            }
+        }
+        tokens.sort_by(|one, other| one.label.cmp(&other.label));
+        Ok(tokens)
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// If there is none of this label, and as [`Admin::call`].
+    pub fn token(&self, label: &str) -> Result<TokenInfo> {
+        let mut tokens = self.tokens()?;
+        match tokens.iter().position(|token| token.label == label) {
+            Some(index) => Ok(tokens.swap_remove(index)),
+            None => Err(no_token(label).into()),
+        }
+    }
+
+    fn explain(&self, error: keyward_client::Error, token: &str) -> anyhow::Error {
+        let code = error.code();
+        let file = self.path.display();
+        let failure = match &error {
+            keyward_client::Error::Unreachable { .. } => Failure::new(error.to_string())
+                .hint(format!("is the service running, and are the endpoints in {file} right?")),
+            keyward_client::Error::Config(_) => Failure::from_error(&error),
+            keyward_client::Error::Service(_) => match code {
+                ErrorCode::TokenNotPresent if !token.is_empty() => no_token(token),
+                ErrorCode::NotPermitted => Failure::new(error.to_string()).hint(format!(
+                    "{file} must hold an administrator's identity; --admin names another"
+                )),
+                _ => match error.hint() {
+                    Some(hint) => Failure::new(error.to_string()).hint(hint),
+                    None => Failure::new(error.to_string()),
+                },
+            },
+        };
+        failure.into()
+    }
+}
+
+fn no_token(label: &str) -> Failure {
+    Failure::new(format!("there is no token {label:?}"))
+        .hint("`keyward token list` shows the tokens, `keyward token create` makes one")
+}

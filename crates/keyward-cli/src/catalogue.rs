@@ -1,0 +1,254 @@
+//! What is in a token: keys joined with their certificates.
+
+use anyhow::Result;
+use cryptoki_sys::*;
+use keyward_token::{Attributes, key};
+use keyward_wire::catalogue_result::State;
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{self as wire, Catalogue as CatalogueRequest, Find};
+
+use crate::admin::Admin;
+use crate::failure::Failure;
+use crate::output::hex;
+use crate::selector::Selector;
+use crate::x509::certificate::Certificate;
+
+/// An object of a token.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// CKA_UNIQUE_ID.
+    pub unique_id: String,
+    /// What may be read of it.
+    pub attributes: Attributes,
+}
+
+/// A certificate object.
+#[derive(Clone, Debug)]
+pub struct CertificateObject {
+    /// The object.
+    pub object: Object,
+    /// Its CKA_VALUE, read.
+    pub certificate: Certificate,
+}
+
+/// All objects of a token.
+pub struct Catalogue {
+    token: String,
+    objects: Vec<Object>,
+    certificates: Vec<CertificateObject>,
+}
+
+/// Objects in an answer of Find.
+const MOST: u32 = 500;
+
+impl Catalogue {
+    /// Asks the service for all objects of a token.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub fn load(admin: &Admin, token: &str) -> Result<Self> {
+        let mut found = Vec::new();
+        let mut too_large = false;
+        for answer in admin.call(token, Operation::Catalogue(CatalogueRequest { known: None }))? {
+            if let Answer::Catalogue(frame) = answer {
+                too_large |= frame.state() == State::TooLarge;
+                found.extend(frame.objects);
+            }
+        }
+        if too_large {
+            found = find_all(admin, token)?;
+        }
+        let objects = found.into_iter().map(Object::try_from).collect::<Result<Vec<_>>>()?;
+        let certificates = objects
+            .iter()
+            .filter(|object| object.class() == CKO_CERTIFICATE)
+            .filter_map(|object| {
+                let value = object.attributes.bytes(CKA_VALUE)?;
+                // What is no certificate after all is no reason to show nothing.
+                let certificate = Certificate::from_der(value).ok()?;
+                Some(CertificateObject { object: object.clone(), certificate })
+            })
+            .collect();
+        Ok(Self { token: token.to_owned(), objects, certificates })
+    }
+
+    /// The private keys, by label.
+    pub fn keys(&self) -> Vec<&Object> {
+        let mut keys: Vec<_> =
+            self.objects.iter().filter(|object| object.class() == CKO_PRIVATE_KEY).collect();
+        keys.sort_by_key(|key| (key.label(), key.id().to_vec()));
+        keys
+    }
+
+    /// The one private key that is meant.
+    ///
+    /// # Errors
+    /// If there is none, or more than one.
+    pub fn key(&self, selector: &Selector) -> Result<&Object> {
+        let found: Vec<_> = self.keys().into_iter().filter(|key| selector.fits(key)).collect();
+        match found.as_slice() {
+            [key] => Ok(*key),
+            [] => Err(Failure::new(format!("token {:?} has no key {selector}", self.token))
+                .hint(format!("keyward key list --token {}", crate::terminal::quote(&self.token)))
+                .into()),
+            several => Err(Failure::new(format!(
+                "{} keys of token {:?} are {selector}",
+                several.len(),
+                self.token
+            ))
+            .hint(format!(
+                "name one by its id: {}",
+                several.iter().map(|key| format!("--id 0x{}", hex(key.id()))).collect::<Vec<_>>().join(" or ")
+            ))
+            .into()),
+        }
+    }
+
+    /// The public key that belongs to a private one.
+    pub fn public_of(&self, key: &Object) -> Option<&Object> {
+        self.objects.iter().find(|object| {
+            object.class() == CKO_PUBLIC_KEY
+                && object.id() == key.id()
+                && object.public_key_info() == key.public_key_info()
+        })
+    }
+
+    /// The key that has this DER SubjectPublicKeyInfo.
+    pub fn key_with(&self, public_key_info: &[u8]) -> Option<&Object> {
+        self.keys().into_iter().find(|key| key.public_key_info() == Some(public_key_info))
+    }
+
+    /// All certificates: those of keys first, by label.
+    pub fn certificates(&self) -> Vec<&CertificateObject> {
+        let mut certificates: Vec<_> = self.certificates.iter().collect();
+        certificates.sort_by_key(|entry| {
+            let label = entry.object.label();
+            (label.is_empty(), label, entry.certificate.subject.clone())
+        });
+        certificates
+    }
+
+    /// The certificates that belong to a key: those that share its CKA_ID.
+    pub fn certificates_of(&self, key: &Object) -> Vec<&CertificateObject> {
+        self.certificates
+            .iter()
+            .filter(|entry| !key.id().is_empty() && entry.object.id() == key.id())
+            .collect()
+    }
+
+    /// The key that a certificate belongs to.
+    pub fn key_of(&self, certificate: &CertificateObject) -> Option<&Object> {
+        let id = certificate.object.id();
+        self.keys().into_iter().find(|key| !id.is_empty() && key.id() == id)
+    }
+
+    /// The one certificate that is meant: by label, unique id, the beginning of
+    /// its SHA-256, or subject.
+    ///
+    /// # Errors
+    /// If there is none, or more than one.
+    pub fn certificate(&self, selector: &Selector) -> Result<&CertificateObject> {
+        let found: Vec<_> =
+            self.certificates().into_iter().filter(|entry| selector.fits_certificate(entry)).collect();
+        match found.as_slice() {
+            [certificate] => Ok(*certificate),
+            [] => Err(Failure::new(format!("token {:?} has no certificate {selector}", self.token))
+                .hint(format!("keyward cert list --token {}", crate::terminal::quote(&self.token)))
+                .into()),
+            several => Err(Failure::new(format!(
+                "{} certificates of token {:?} are {selector}",
+                several.len(),
+                self.token
+            ))
+            .hint("name one by the beginning of its SHA-256, as `keyward cert list` shows it")
+            .into()),
+        }
+    }
+
+    /// A certificate and those above it, as far as they are in the token.
+    pub fn chain<'a>(&'a self, leaf: &'a CertificateObject) -> Vec<&'a CertificateObject> {
+        let mut chain = vec![leaf];
+        let mut last = leaf;
+        while !last.certificate.is_self_issued() {
+            let issuer = self.certificates.iter().find(|entry| {
+                entry.certificate.parts.subject == last.certificate.parts.issuer
+                    && !chain.iter().any(|seen| seen.certificate.der == entry.certificate.der)
+            });
+            let Some(issuer) = issuer else { break };
+            chain.push(issuer);
+            last = issuer;
+        }
+        chain
+    }
+}
+
+impl Object {
+    /// CKA_CLASS.
+    pub fn class(&self) -> u64 {
+        self.attributes.number(CKA_CLASS).unwrap_or(u64::MAX)
+    }
+
+    /// CKA_LABEL; empty if there is none.
+    pub fn label(&self) -> String {
+        String::from_utf8_lossy(self.attributes.bytes(CKA_LABEL).unwrap_or_default()).into_owned()
+    }
+
+    /// CKA_ID; empty if there is none.
+    pub fn id(&self) -> &[u8] {
+        self.attributes.bytes(CKA_ID).unwrap_or_default()
+    }
+
+    /// CKA_PUBLIC_KEY_INFO, a DER SubjectPublicKeyInfo.
+    pub fn public_key_info(&self) -> Option<&[u8]> {
+        self.attributes.bytes(CKA_PUBLIC_KEY_INFO).filter(|value| !value.is_empty())
+    }
+
+    /// The key's type as `--type` takes it.
+    pub fn key_type(&self) -> String {
+        match self.attributes.number(CKA_KEY_TYPE) {
+            Some(CKK_RSA) => {
+                let modulus = self.attributes.bytes(CKA_MODULUS).unwrap_or_default();
+                let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+                let top = modulus.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+                format!("rsa:{}", (modulus.len() - zeros) * 8 - top)
+            }
+            Some(CKK_EC) => {
+                let parameters = self.attributes.bytes(CKA_EC_PARAMS).unwrap_or_default();
+                let name = key::curve(parameters).map_or("?", keyward_crypto::ec::Curve::name);
+                format!("ec:{}", name.to_ascii_lowercase().replace('-', ""))
+            }
+            Some(other) => format!("{other:#x}"),
+            None => String::new(),
+        }
+    }
+}
+
+impl TryFrom<wire::Object> for Object {
+    type Error = anyhow::Error;
+
+    fn try_from(object: wire::Object) -> Result<Self> {
+        Ok(Self {
+            unique_id: object.unique_id,
+            attributes: object.attributes.try_into()?,
+        })
+    }
+}
+
+fn find_all(admin: &Admin, token: &str) -> Result<Vec<wire::Object>> {
+    let mut objects = Vec::new();
+    let mut cursor = Vec::new();
+    loop {
+        let find = Find { template: Vec::new(), cursor, most: MOST };
+        cursor = Vec::new();
+        for answer in admin.call(token, Operation::Find(find))? {
+            if let Answer::Find(found) = answer {
+                objects.extend(found.objects);
+                cursor = found.cursor;
+            }
+        }
+        if cursor.is_empty() {
+            return Ok(objects);
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! `keyward cert`: the certificates of a token.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use cryptoki_sys::*;
+use keyward_crypto::ec::signature_to_der;
+use keyward_token::{Attributes, key};
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::sign::Scheme;
+use keyward_wire::{CreateObject, DestroyObject, Done, Sign};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::admin::{Admin, AdminArgs};
+use crate::catalogue::{Catalogue, CertificateObject, Object};
+use crate::commands::key::wire_key;
+use crate::failure::Failure;
+use crate::output::{self, Table, hex, moment};
+use crate::selector::{Id, Selector};
+use crate::terminal::{self, quote};
+use crate::x509::certificate::{Certificate, to_pem};
+use crate::x509::name::{OtherName, Subject};
+use crate::x509::request::{Algorithm, CertificateRequest};
+
+/// The certificates of a token
+#[derive(Subcommand, Debug)]
+pub enum CertCommand {
+    /// Write a certificate request (PKCS#10) for a key
+    #[command(
+        after_long_help = "Example:\n  keyward cert request --token node1 --key node1 --subject CN=node1,O=Example \\\n      --san node1.example.org --san 10.0.0.1 --out node1.csr"
+    )]
+    Request(RequestArgs),
+    /// Bring a certificate and its chain into a token
+    #[command(after_long_help = "Example:\n  keyward cert import --token node1 node1-chain.pem")]
+    Import(Import),
+    /// List the certificates of a token
+    #[command(after_long_help = "Example:\n  keyward cert list --token node1")]
+    List(List),
+    /// Write a certificate in PEM
+    #[command(
+        after_long_help = "Example:\n  keyward cert export --token node1 node1 --chain --out node1-chain.pem"
+    )]
+    Export(Export),
+    /// Take a certificate out of a token
+    #[command(after_long_help = "Example:\n  keyward cert delete --token node1 5f3a09c1")]
+    Delete(Delete),
+}
+
+impl CertCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What the service said, or what is wrong with the input.
+    pub fn run(self) -> Result<()> {
+        match self {
+            Self::Request(args) => args.run(),
+            Self::Import(args) => args.run(),
+            Self::List(args) => args.run(),
+            Self::Export(args) => args.run(),
+            Self::Delete(args) => args.run(),
+        }
+    }
+}
+
+/// `keyward cert request`.
+#[derive(Args, Debug)]
+pub struct RequestArgs {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The key's label, or its pkcs11: URI
+    #[arg(long)]
+    key: String,
+    /// The subject, as CN=node1,OU=db,O=Example or /O=Example/OU=db/CN=node1
+    #[arg(long, value_name = "NAME")]
+    subject: Subject,
+    /// Another name: a host, an address, or dns:, ip:, email:, uri: and the name
+    #[arg(long = "san", value_name = "NAME")]
+    other_names: Vec<OtherName>,
+    /// The file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl RequestArgs {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let key = catalogue.key(&Selector::new(Some(&self.key), None)?)?;
+        let request = CertificateRequest {
+            subject: &self.subject,
+            other_names: &self.other_names,
+            public_key_info: key.public_key_info().context("the key does not show its public half")?,
+        };
+        let algorithm = algorithm(key)?;
+        let der = request.sign(algorithm, |digest| sign(&admin, &self.token, key, algorithm, digest))?;
+        terminal::write_data(self.out.as_ref(), to_pem("CERTIFICATE REQUEST", &der).as_bytes())?;
+        if self.other_names.is_empty() {
+            terminal::hint("most clients want a --san; without one they refuse the certificate");
+        }
+        Ok(())
+    }
+}
+
+fn algorithm(key: &Object) -> Result<Algorithm> {
+    match key.attributes.number(CKA_KEY_TYPE) {
+        Some(CKK_RSA) => Ok(Algorithm::Rsa),
+        Some(CKK_EC) => {
+            let parameters = key.attributes.bytes(CKA_EC_PARAMS).unwrap_or_default();
+            Ok(Algorithm::ecdsa(key::curve(parameters)?))
+        }
+        _ => Err(Failure::new(format!("key {:?} is neither RSA nor EC", key.label())).into()),
+    }
+}
+
+/// Has the service sign a digest; the signature is as X.509 wants it.
+fn sign(
+    admin: &Admin,
+    token: &str,
+    key: &Object,
+    algorithm: Algorithm,
+    digest: &[u8],
+) -> Result<Vec<u8>> {
+    let (scheme, input) = match algorithm {
+        Algorithm::Rsa => {
+            (Scheme::RsaPkcs1(Done {}), algorithm.hash().digest_info(digest)?)
+        }
+        Algorithm::Ecdsa(_) => (Scheme::Ecdsa(Done {}), digest.to_vec()),
+    };
+    let operation = Operation::Sign(Sign {
+        key: Some(wire_key(key)),
+        scheme: Some(scheme),
+        input,
+    });
+    let signature = admin.one(token, operation, |answer| match answer {
+        Answer::Signature(bytes) => Some(bytes.value),
+        _ => None,
+    })?;
+    match algorithm {
+        Algorithm::Rsa => Ok(signature),
+        Algorithm::Ecdsa(_) => Ok(signature_to_der(&signature)?),
+    }
+}
+
+/// `keyward cert import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The key that the first certificate must belong to
+    #[arg(long)]
+    key: Option<String>,
+    /// Import certificates of authorities only: none belongs to a key
+    #[arg(long, conflicts_with_all = ["key", "replace"])]
+    no_key: bool,
+    /// Destroy the certificate that the key has now
+    #[arg(long)]
+    replace: bool,
+    /// PEM: the key's certificate, then each one's issuer
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// What became of a certificate of the file.
+#[derive(Serialize)]
+struct Imported {
+    subject: String,
+    sha256: String,
+    /// "imported" or "already_there".
+    result: &'static str,
+    key: Option<String>,
+}
+
+impl Import {
+    fn run(self) -> Result<()> {
+        let certificates = Certificate::read_file(&self.file)?;
+        if !self.no_key {
+            check_order(&certificates)?;
+        }
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let (own, others) = match certificates.split_first() {
+            Some((own, others)) if !self.no_key => (Some(own), others),
+            _ => (None, certificates.as_slice()),
+        };
+        let mut results = Vec::new();
+        if let Some(own) = own {
+            let key = self.matching_key(&catalogue, own)?;
+            let old: Vec<_> = catalogue
+                .certificates_of(key)
+                .into_iter()
+                .filter(|entry| entry.certificate.der != own.der)
+                .collect();
+            if let (Some(old), false) = (old.first(), self.replace) {
+                return Err(Failure::new(format!(
+                    "key {:?} has another certificate, {} of serial number {}",
+                    key.label(),
+                    old.certificate.subject,
+                    old.certificate.serial_number
+                ))
+                .hint("--replace takes it out once the new one is in")
+                .into());
+            }
+            let label = key.label();
+            results.push(self.import(&admin, &catalogue, own, key.id(), Some(&label))?);
+            for entry in old {
+                destroy(&admin, &self.token, &entry.object)?;
+            }
+        }
+        for other in others {
+            let id = authority_id(other);
+            results.push(self.import(&admin, &catalogue, other, id.as_bytes(), None)?);
+        }
+        self.tell(&results)
+    }
+
+    fn matching_key<'a>(&self, catalogue: &'a Catalogue, own: &Certificate) -> Result<&'a Object> {
+        let found = catalogue.key_with(&own.parts.public_key_info);
+        let Some(name) = &self.key else {
+            return found.ok_or_else(|| {
+                Failure::new(format!(
+                    "no key of token {:?} belongs to the first certificate, {}",
+                    self.token, own.subject
+                ))
+                .hint("the key's own certificate comes first in the file")
+                .hint("--no-key imports certificates of authorities only")
+                .into()
+            });
+        };
+        let named = catalogue.key(&Selector::new(Some(name), None)?)?;
+        if named.public_key_info() == Some(own.parts.public_key_info.as_slice()) {
+            return Ok(named);
+        }
+        let failure = Failure::new(format!(
+            "the first certificate, {}, is not for key {:?}",
+            own.subject,
+            named.label()
+        ));
+        Err(match found {
+            Some(other) => failure.hint(format!("it is for key {:?}", other.label())),
+            None => failure.hint("it is for none of the token's keys"),
+        }
+        .into())
+    }
+
+    fn import(
+        &self,
+        admin: &Admin,
+        catalogue: &Catalogue,
+        certificate: &Certificate,
+        id: &[u8],
+        label: Option<&str>,
+    ) -> Result<Imported> {
+        let there = catalogue.certificates().iter().any(|entry| {
+            entry.certificate.der == certificate.der
+                && (label.is_none() || entry.object.id() == id)
+        });
+        if !there {
+            let template = template(certificate, id, label);
+            let operation = Operation::CreateObject(CreateObject { template: (&template).into() });
+            admin.done(&self.token, operation)?;
+        }
+        Ok(Imported {
+            subject: certificate.subject.clone(),
+            sha256: certificate.sha256(),
+            result: if there { "already_there" } else { "imported" },
+            key: label.map(str::to_owned),
+        })
+    }
+
+    fn tell(&self, results: &[Imported]) -> Result<()> {
+        if self.json {
+            return output::json(&results);
+        }
+        for result in results {
+            let verb = match result.result {
+                "imported" => "imported",
+                _ => "already there:",
+            };
+            let owner = match &result.key {
+                Some(label) => format!(", for key {label:?}"),
+                None => String::new(),
+            };
+            terminal::note(&format!("{verb} {}{owner}", result.subject));
+        }
+        Ok(())
+    }
+}
+
+/// Each certificate must have been issued by the next one.
+fn check_order(certificates: &[Certificate]) -> Result<()> {
+    for (index, pair) in certificates.windows(2).enumerate() {
+        let [lower, upper] = pair else { continue };
+        if lower.parts.issuer != upper.parts.subject {
+            return Err(Failure::new(format!(
+                "certificate {} of the file, {}, did not issue certificate {}, {}",
+                index + 2,
+                upper.subject,
+                index + 1,
+                lower.subject
+            ))
+            .hint("the key's own certificate comes first, then each one's issuer")
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn template(certificate: &Certificate, id: &[u8], label: Option<&str>) -> Attributes {
+    let mut template = Attributes::new();
+    template.set(CKA_CLASS, CKO_CERTIFICATE);
+    template.set(CKA_CERTIFICATE_TYPE, CKC_X_509);
+    template.set(CKA_TOKEN, true);
+    template.set(CKA_PRIVATE, false);
+    template.set(CKA_ID, id);
+    template.set(CKA_VALUE, certificate.der.clone());
+    template.set(CKA_SUBJECT, certificate.parts.subject.clone());
+    template.set(CKA_ISSUER, certificate.parts.issuer.clone());
+    template.set(CKA_SERIAL_NUMBER, certificate.parts.serial_number.clone());
+    match label {
+        Some(label) => {
+            template.set(CKA_LABEL, label.as_bytes());
+            template.set(CKA_CERTIFICATE_CATEGORY, CK_CERTIFICATE_CATEGORY_TOKEN_USER);
+        }
+        // A JVM takes labels for aliases: authorities have none.
+        None => template.set(CKA_CERTIFICATE_CATEGORY, CK_CERTIFICATE_CATEGORY_AUTHORITY),
+    }
+    template
+}
+
+/// CKA_ID of an authority's certificate: unique, and no key's, as keytool
+/// makes it.
+fn authority_id(certificate: &Certificate) -> String {
+    format!("{}/{}/{}", certificate.subject, certificate.issuer, certificate.serial_number)
+}
+
+/// `keyward cert list`.
+#[derive(Args, Debug)]
+pub struct List {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl List {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let certificates: Vec<_> = catalogue
+            .certificates()
+            .iter()
+            .map(|entry| CertificateView::of(&catalogue, entry))
+            .collect();
+        if self.json {
+            return output::json(&certificates);
+        }
+        let mut table = Table::new(["KEY", "SUBJECT", "ISSUER", "EXPIRES", "SHA-256"]);
+        for certificate in &certificates {
+            table.row([
+                certificate.key.clone().unwrap_or_else(|| "-".to_owned()),
+                certificate.subject.clone(),
+                certificate.issuer.clone(),
+                certificate.expiry(),
+                certificate.sha256.chars().take(16).collect(),
+            ]);
+        }
+        table.print(&format!("token {:?} has no certificate", self.token))
+    }
+}
+
+/// `keyward cert export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The certificate's label, subject, or the beginning of its SHA-256
+    label: Option<String>,
+    /// The certificate's CKA_ID: hexadecimal digits or text
+    #[arg(long)]
+    id: Option<Id>,
+    /// Its issuers too, as far as they are in the token
+    #[arg(long)]
+    chain: bool,
+    /// The file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Export {
+    fn run(self) -> Result<()> {
+        let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let leaf = catalogue.certificate(&selector)?;
+        let chain = if self.chain { catalogue.chain(leaf) } else { vec![leaf] };
+        if let Some(last) = chain.last().filter(|_| self.chain)
+            && !last.certificate.is_self_issued()
+        {
+            terminal::warning(&format!(
+                "the chain ends at {}: {} is not in the token",
+                last.certificate.subject, last.certificate.issuer
+            ));
+        }
+        let text: String = chain.iter().map(|entry| entry.certificate.pem()).collect();
+        terminal::write_data(self.out.as_ref(), text.as_bytes())
+    }
+}
+
+/// `keyward cert delete`.
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The certificate's label, subject, or the beginning of its SHA-256
+    label: Option<String>,
+    /// The certificate's CKA_ID: hexadecimal digits or text
+    #[arg(long)]
+    id: Option<Id>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Delete {
+    fn run(self) -> Result<()> {
+        let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let entry = catalogue.certificate(&selector)?;
+        let subject = &entry.certificate.subject;
+        terminal::confirm(
+            &format!("Take the certificate {subject} out of token {:?}?", self.token),
+            self.yes,
+        )?;
+        destroy(&admin, &self.token, &entry.object)?;
+        terminal::note(&format!("the certificate {subject} is no longer in token {:?}", self.token));
+        if let Some(key) = catalogue.key_of(entry)
+            && catalogue.certificates_of(key).len() == 1
+        {
+            terminal::hint(&format!(
+                "key {:?} has no certificate now and a JVM does not see it; \
+                 `keyward cert request --token {} --key {}` asks for a new one",
+                key.label(),
+                quote(&self.token),
+                quote(&key.label())
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn destroy(admin: &Admin, token: &str, object: &Object) -> Result<()> {
+    let unique_id = object.unique_id.clone();
+    admin.done(token, Operation::DestroyObject(DestroyObject { unique_id }))
+}
+
+/// A certificate as `--json` shows it.
+#[derive(Serialize)]
+pub struct CertificateView {
+    label: Option<String>,
+    id: String,
+    unique_id: String,
+    pub subject: String,
+    pub issuer: String,
+    serial_number: String,
+    not_before: String,
+    not_after: String,
+    expires_in_days: i64,
+    sha256: String,
+    authority: bool,
+    key: Option<String>,
+}
+
+impl CertificateView {
+    /// How a certificate object is shown.
+    pub fn of(catalogue: &Catalogue, entry: &CertificateObject) -> Self {
+        let certificate = &entry.certificate;
+        let left = certificate.not_after - OffsetDateTime::now_utc().unix_timestamp();
+        Self {
+            label: Some(entry.object.label()).filter(|label| !label.is_empty()),
+            id: hex(entry.object.id()),
+            unique_id: entry.object.unique_id.clone(),
+            subject: certificate.subject.clone(),
+            issuer: certificate.issuer.clone(),
+            serial_number: certificate.serial_number.clone(),
+            not_before: at(certificate.not_before),
+            not_after: at(certificate.not_after),
+            expires_in_days: left.div_euclid(DAY),
+            sha256: certificate.sha256(),
+            authority: certificate.authority,
+            key: catalogue.key_of(entry).map(Object::label),
+        }
+    }
+
+    /// The last day, and how far off it is.
+    pub fn expiry(&self) -> String {
+        let day = output::day(&self.not_after);
+        match self.expires_in_days {
+            ..0 => format!("{day} (expired)"),
+            0 => format!("{day} (today)"),
+            1 => format!("{day} (1 day)"),
+            days => format!("{day} ({days} days)"),
+        }
+    }
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+fn at(seconds: i64) -> String {
+    u64::try_from(seconds).map(moment).unwrap_or_default()
+}

@@ -1,0 +1,600 @@
+//! `keyward key`: the keys of a token.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use cryptoki_sys::*;
+use keyward_crypto::digest::Hash;
+use keyward_crypto::ec::{Curve, EcPrivateKey};
+use keyward_crypto::key::PrivateKey;
+use keyward_crypto::rsa::RsaPrivateKey;
+use keyward_token::Attributes;
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{self as wire, CreateObject, DestroyObject, GenerateKeyPair, SetAttributes};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::admin::{Admin, AdminArgs};
+use crate::catalogue::{Catalogue, Object};
+use crate::commands::cert::CertificateView;
+use crate::failure::Failure;
+use crate::output::{self, Table, hex, yes_no};
+use crate::selector::{Id, Selector};
+use crate::terminal::{self, quote};
+
+/// The keys of a token
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// Make a key pair in a token
+    #[command(
+        after_long_help = "Example:\n  keyward key generate --token node1 --type ec:p256 --label node1"
+    )]
+    Generate(Generate),
+    /// List the keys of a token, with their certificates
+    #[command(after_long_help = "Example:\n  keyward key list --token node1")]
+    List(List),
+    /// Show a key
+    #[command(after_long_help = "Example:\n  keyward key show --token node1 node1")]
+    Show(Show),
+    /// Bring a private key from a file into a token
+    #[command(
+        after_long_help = "Example:\n  keyward key import --token node1 --label node1 node1.key"
+    )]
+    Import(Import),
+    /// Give a key and its certificate another label (a JVM's alias)
+    #[command(after_long_help = "Example:\n  keyward key rename --token node1 node1 node1-2027")]
+    Rename(Rename),
+    /// Destroy a key
+    #[command(after_long_help = "Example:\n  keyward key delete --token node1 node1-2026")]
+    Delete(Delete),
+}
+
+impl KeyCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What the service said, or what is wrong with the input.
+    pub fn run(self) -> Result<()> {
+        match self {
+            Self::Generate(args) => args.run(),
+            Self::List(args) => args.run(),
+            Self::Show(args) => args.run(),
+            Self::Import(args) => args.run(),
+            Self::Rename(args) => args.run(),
+            Self::Delete(args) => args.run(),
+        }
+    }
+}
+
+/// The kind of a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// RSA with a modulus of so many bits.
+    Rsa(u64),
+    /// On a curve.
+    Ec(Curve),
+}
+
+impl FromStr for KeyType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "rsa:2048" => Ok(Self::Rsa(2048)),
+            "rsa:3072" => Ok(Self::Rsa(3072)),
+            "rsa:4096" => Ok(Self::Rsa(4096)),
+            "ec:p256" => Ok(Self::Ec(Curve::P256)),
+            "ec:p384" => Ok(Self::Ec(Curve::P384)),
+            "ec:p521" => Ok(Self::Ec(Curve::P521)),
+            _ => Err("a key is rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384 or ec:p521".to_owned()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum YesNo {
+    Yes,
+    No,
+}
+
+/// `keyward key generate`.
+#[derive(Args, Debug)]
+pub struct Generate {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384 or ec:p521
+    #[arg(long = "type", value_name = "TYPE")]
+    key_type: KeyType,
+    /// The key's label
+    #[arg(long)]
+    label: String,
+    /// CKA_ID: hexadecimal digits or text [default: 8 random bytes]
+    #[arg(long)]
+    id: Option<Id>,
+    /// Whether the key may leave the token, wrapped by another key
+    #[arg(long, value_enum, default_value = "no", value_name = "yes|no", hide_possible_values = true)]
+    extractable: YesNo,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Generate {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let id = new_id(&catalogue, &self.label, self.id)?;
+        let mut public = key_template(&self.label, &id);
+        let mut private = key_template(&self.label, &id);
+        let mechanism = match self.key_type {
+            KeyType::Rsa(bits) => {
+                public.set(CKA_MODULUS_BITS, bits);
+                CKM_RSA_PKCS_KEY_PAIR_GEN
+            }
+            KeyType::Ec(curve) => {
+                public.set(CKA_EC_PARAMS, curve.oid_der());
+                CKM_EC_KEY_PAIR_GEN
+            }
+        };
+        public.set(CKA_PRIVATE, false);
+        private.set(CKA_PRIVATE, true);
+        private.set(CKA_SENSITIVE, true);
+        private.set(CKA_EXTRACTABLE, self.extractable == YesNo::Yes);
+        let operation = Operation::GenerateKeyPair(GenerateKeyPair {
+            mechanism,
+            public_template: (&public).into(),
+            private_template: (&private).into(),
+        });
+        let pair = admin.one(&self.token, operation, |answer| match answer {
+            Answer::KeyPair(pair) => Some(pair),
+            _ => None,
+        })?;
+        let object = |object: Option<wire::Object>| {
+            Object::try_from(object.context("the service gave half a key pair")?)
+        };
+        let public = object(pair.public_key)?;
+        let private = object(pair.private_key)?;
+        let view = KeyView::new(&self.token, &private, Some(&public), Vec::new());
+        if self.json { output::json(&view) } else { view.print() }
+    }
+}
+
+/// `keyward key list`.
+#[derive(Args, Debug)]
+pub struct List {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl List {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let keys: Vec<_> =
+            catalogue.keys().iter().map(|key| KeyView::of(&catalogue, &self.token, key)).collect();
+        if self.json {
+            output::json(&keys)?;
+        } else {
+            let mut table = Table::new(["KEY", "TYPE", "ID", "CERTIFICATE", "EXPIRES"]);
+            for key in &keys {
+                let certificate = key.certificates.first();
+                table.row([
+                    key.label.clone(),
+                    key.key_type.clone(),
+                    key.id.clone(),
+                    certificate.map_or_else(|| "none".to_owned(), |it| it.subject.clone()),
+                    certificate.map(CertificateView::expiry).unwrap_or_default(),
+                ]);
+            }
+            table.print(&format!("token {:?} has no key", self.token))?;
+        }
+        warn_of_several(&catalogue, &self.token);
+        Ok(())
+    }
+}
+
+/// `keyward key show`.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The key's label, or its pkcs11: URI
+    label: Option<String>,
+    /// The key's CKA_ID: hexadecimal digits or text
+    #[arg(long)]
+    id: Option<Id>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Show {
+    fn run(self) -> Result<()> {
+        let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let view = KeyView::of(&catalogue, &self.token, catalogue.key(&selector)?);
+        if self.json {
+            output::json(&view)?;
+        } else {
+            view.print()?;
+        }
+        warn_of_several(&catalogue, &self.token);
+        Ok(())
+    }
+}
+
+/// `keyward key import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The key's label
+    #[arg(long)]
+    label: String,
+    /// CKA_ID: hexadecimal digits or text [default: 8 random bytes]
+    #[arg(long)]
+    id: Option<Id>,
+    /// PKCS#8, PKCS#1 or SEC1, in PEM, not encrypted
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Import {
+    fn run(self) -> Result<()> {
+        let key = read_private_key(&self.file)?;
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let information = key.public_spki_der();
+        if let Some(there) = catalogue.key_with(&information) {
+            return Err(Failure::new(format!(
+                "this key is in token {:?} already, as {:?}",
+                self.token,
+                there.label()
+            ))
+            .into());
+        }
+        let id = new_id(&catalogue, &self.label, self.id)?;
+        let (public, private) = templates(&key, &self.label, &id)?;
+        let create = |template: &Attributes| -> Result<Object> {
+            let operation = Operation::CreateObject(CreateObject { template: template.into() });
+            let object = admin.one(&self.token, operation, |answer| match answer {
+                Answer::Object(result) => result.object,
+                _ => None,
+            })?;
+            Object::try_from(object)
+        };
+        let private = create(&private)?;
+        let public = create(&public)?;
+        terminal::hint(&format!(
+            "the key is in the token now; whoever has {} still has it too",
+            self.file.display()
+        ));
+        let view = KeyView::new(&self.token, &private, Some(&public), Vec::new());
+        if self.json { output::json(&view) } else { view.print() }
+    }
+}
+
+/// `keyward key rename`.
+#[derive(Args, Debug)]
+pub struct Rename {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The key's label, or its pkcs11: URI
+    from: String,
+    /// The new label
+    to: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Rename {
+    fn run(self) -> Result<()> {
+        let selector = Selector::new(Some(&self.from), None)?;
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let key = catalogue.key(&selector)?;
+        refuse_label(&catalogue, &self.to)?;
+        let mut template = Attributes::new();
+        template.set(CKA_LABEL, self.to.as_bytes());
+        let certificates = catalogue.certificates_of(key);
+        let objects = [Some(key), catalogue.public_of(key)]
+            .into_iter()
+            .flatten()
+            .chain(certificates.iter().map(|entry| &entry.object));
+        for object in objects {
+            let operation = Operation::SetAttributes(SetAttributes {
+                object: Some(wire_key(object)),
+                template: (&template).into(),
+            });
+            admin.done(&self.token, operation)?;
+        }
+        terminal::note(&format!("key {:?} is now {:?}", key.label(), self.to));
+        Ok(())
+    }
+}
+
+/// `keyward key delete`.
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// The token's label
+    #[arg(long)]
+    token: String,
+    /// The key's label, or its pkcs11: URI
+    label: Option<String>,
+    /// The key's CKA_ID: hexadecimal digits or text
+    #[arg(long)]
+    id: Option<Id>,
+    /// Keep the key's certificates
+    #[arg(long)]
+    keep_certificates: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Delete {
+    fn run(self) -> Result<()> {
+        let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let admin = Admin::open(&self.admin)?;
+        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let key = catalogue.key(&selector)?;
+        let certificates = match self.keep_certificates {
+            true => Vec::new(),
+            false => catalogue.certificates_of(key),
+        };
+        let question = format!(
+            "Destroy key {:?} of token {:?}{}? It cannot be brought back.",
+            key.label(),
+            self.token,
+            match certificates.len() {
+                0 => String::new(),
+                1 => " and its certificate".to_owned(),
+                count => format!(" and its {count} certificates"),
+            }
+        );
+        terminal::confirm(&question, self.yes)?;
+        // The private key goes first: a certificate without its key hurts
+        // nobody, the reverse neither, and a repeat finds what is left.
+        let objects = [Some(key), catalogue.public_of(key)]
+            .into_iter()
+            .flatten()
+            .chain(certificates.iter().map(|entry| &entry.object));
+        for object in objects {
+            let unique_id = object.unique_id.clone();
+            admin.done(&self.token, Operation::DestroyObject(DestroyObject { unique_id }))?;
+        }
+        terminal::note(&format!("key {:?} of token {:?} is destroyed", key.label(), self.token));
+        Ok(())
+    }
+}
+
+/// A key as `--json` shows it.
+#[derive(Serialize)]
+struct KeyView {
+    token: String,
+    label: String,
+    id: String,
+    #[serde(rename = "type")]
+    key_type: String,
+    unique_id: String,
+    public_unique_id: Option<String>,
+    public_key_sha256: Option<String>,
+    sensitive: bool,
+    extractable: bool,
+    certificates: Vec<CertificateView>,
+}
+
+impl KeyView {
+    fn of(catalogue: &Catalogue, token: &str, key: &Object) -> Self {
+        let certificates = catalogue
+            .certificates_of(key)
+            .into_iter()
+            .map(|entry| CertificateView::of(catalogue, entry))
+            .collect();
+        Self::new(token, key, catalogue.public_of(key), certificates)
+    }
+
+    fn new(
+        token: &str,
+        key: &Object,
+        public: Option<&Object>,
+        certificates: Vec<CertificateView>,
+    ) -> Self {
+        Self {
+            token: token.to_owned(),
+            label: key.label(),
+            id: hex(key.id()),
+            key_type: key.key_type(),
+            unique_id: key.unique_id.clone(),
+            public_unique_id: public.map(|public| public.unique_id.clone()),
+            public_key_sha256: key
+                .public_key_info()
+                .or_else(|| public.and_then(Object::public_key_info))
+                .map(|information| hex(&Hash::Sha256.digest(information))),
+            sensitive: key.attributes.is_true(CKA_SENSITIVE),
+            extractable: key.attributes.is_true(CKA_EXTRACTABLE),
+            certificates,
+        }
+    }
+
+    fn print(&self) -> Result<()> {
+        let mut pairs = vec![
+            ("Key", self.label.clone()),
+            ("Token", self.token.clone()),
+            ("Type", self.key_type.clone()),
+            ("Id", self.id.clone()),
+            ("Public key SHA-256", self.public_key_sha256.clone().unwrap_or_default()),
+            ("Sensitive", yes_no(self.sensitive).to_owned()),
+            ("Extractable", yes_no(self.extractable).to_owned()),
+        ];
+        for certificate in &self.certificates {
+            pairs.push(("Certificate", certificate.subject.clone()));
+            pairs.push(("  issued by", certificate.issuer.clone()));
+            pairs.push(("  expires", certificate.expiry()));
+        }
+        if self.certificates.is_empty() {
+            pairs.push(("Certificate", "none".to_owned()));
+        }
+        output::pairs(&pairs)
+    }
+}
+
+/// How a request names an object of a token.
+pub fn wire_key(object: &Object) -> wire::Key {
+    wire::Key {
+        key: Some(wire::key::Key::UniqueId(object.unique_id.clone())),
+    }
+}
+
+/// Warns when a JVM could take the wrong key: JSSE takes any that fits.
+fn warn_of_several(catalogue: &Catalogue, token: &str) {
+    let usable =
+        catalogue.keys().iter().filter(|key| !catalogue.certificates_of(key).is_empty()).count();
+    if usable > 1 {
+        terminal::warning(&format!(
+            "{usable} keys of token {token:?} have certificates; a JVM takes any of them that fits"
+        ));
+        terminal::hint("give each node a token of its own with one key in it");
+    }
+    for key in catalogue.keys() {
+        if catalogue.certificates_of(key).len() > 1 {
+            terminal::warning(&format!(
+                "key {:?} has several certificates; a JVM cannot load such a keystore",
+                key.label()
+            ));
+            terminal::hint(&format!(
+                "keyward cert list --token {}, then keyward cert delete",
+                quote(token)
+            ));
+        }
+    }
+}
+
+fn refuse_label(catalogue: &Catalogue, label: &str) -> Result<()> {
+    if catalogue.keys().iter().any(|key| key.label() == label) {
+        return Err(Failure::new(format!("there is a key {label:?} in the token already"))
+            .hint("a label is a JVM's alias and should be given once")
+            .into());
+    }
+    Ok(())
+}
+
+/// The CKA_ID of a new key: what was asked for if no other key has it.
+fn new_id(catalogue: &Catalogue, label: &str, id: Option<Id>) -> Result<Vec<u8>> {
+    refuse_label(catalogue, label)?;
+    let Some(Id(id)) = id else {
+        return Ok(keyward_crypto::random::bytes::<8>().to_vec());
+    };
+    if catalogue.keys().iter().any(|key| key.id() == id) {
+        return Err(Failure::new(format!("a key of the token has the id 0x{} already", hex(&id)))
+            .hint("a JVM cannot load a keystore where two keys share an id; leave out --id")
+            .into());
+    }
+    Ok(id)
+}
+
+fn key_template(label: &str, id: &[u8]) -> Attributes {
+    let mut template = Attributes::new();
+    template.set(CKA_TOKEN, true);
+    template.set(CKA_LABEL, label.as_bytes());
+    template.set(CKA_ID, id);
+    template
+}
+
+fn read_private_key(path: &std::path::Path) -> Result<PrivateKey> {
+    let mut file = terminal::open_secret(path)?;
+    let mut text = Zeroizing::new(Vec::new());
+    std::io::Read::read_to_end(&mut file, &mut text)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let blocks = pem::parse_many(&*text)
+        .with_context(|| format!("{} is not PEM", path.display()))?;
+    for block in blocks {
+        let tag = block.tag().to_owned();
+        let encrypted = block.headers().get("DEK-Info").is_some();
+        let der = Zeroizing::new(block.into_contents());
+        let key = match tag.as_str() {
+            _ if encrypted => return Err(encrypted_key(path).into()),
+            "ENCRYPTED PRIVATE KEY" => return Err(encrypted_key(path).into()),
+            "PRIVATE KEY" => PrivateKey::from_pkcs8_der(&der),
+            "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(&der).map(PrivateKey::Rsa),
+            "EC PRIVATE KEY" => EcPrivateKey::from_sec1_der(&der).map(PrivateKey::Ec),
+            _ => continue,
+        };
+        return key.with_context(|| format!("{}", path.display()));
+    }
+    Err(Failure::new(format!("{} holds no private key", path.display()))
+        .hint("it takes a PEM file with a block \"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\"")
+        .into())
+}
+
+fn encrypted_key(path: &std::path::Path) -> Failure {
+    let file = quote(&path.display().to_string());
+    Failure::new(format!("the key in {} is encrypted", path.display())).hint(format!(
+        "(umask 077; openssl pkey -in {file} -out plain.key), import plain.key, and destroy it"
+    ))
+}
+
+/// The templates of an imported key's two objects.
+fn templates(key: &PrivateKey, label: &str, id: &[u8]) -> Result<(Attributes, Attributes)> {
+    let mut public = key_template(label, id);
+    let mut private = key_template(label, id);
+    public.set(CKA_CLASS, CKO_PUBLIC_KEY);
+    public.set(CKA_PRIVATE, false);
+    private.set(CKA_CLASS, CKO_PRIVATE_KEY);
+    private.set(CKA_PRIVATE, true);
+    private.set(CKA_SENSITIVE, true);
+    private.set(CKA_EXTRACTABLE, false);
+    match key {
+        PrivateKey::Rsa(key) => {
+            let parts = key.components()?;
+            for template in [&mut public, &mut private] {
+                template.set(CKA_KEY_TYPE, CKK_RSA);
+                template.set(CKA_MODULUS, parts.modulus.clone());
+                template.set(CKA_PUBLIC_EXPONENT, parts.public_exponent.clone());
+            }
+            for (attribute, part) in [
+                (CKA_PRIVATE_EXPONENT, &parts.private_exponent),
+                (CKA_PRIME_1, &parts.prime_1),
+                (CKA_PRIME_2, &parts.prime_2),
+                (CKA_EXPONENT_1, &parts.exponent_1),
+                (CKA_EXPONENT_2, &parts.exponent_2),
+                (CKA_COEFFICIENT, &parts.coefficient),
+            ] {
+                private.set(attribute, part.to_vec());
+            }
+        }
+        PrivateKey::Ec(key) => {
+            for template in [&mut public, &mut private] {
+                template.set(CKA_KEY_TYPE, CKK_EC);
+                template.set(CKA_EC_PARAMS, key.curve().oid_der());
+            }
+            public.set(CKA_EC_POINT, key.public().point());
+            private.set(CKA_VALUE, key.scalar().to_vec());
+        }
+    }
+    Ok((public, private))
+}

@@ -1,0 +1,12 @@
+//! The commands: one file for each noun or verb.
+
+pub mod cert;
+pub mod completions;
+pub mod dev;
+pub mod identity;
+pub mod init;
+pub mod key;
+pub mod serve;
+pub mod status;
+pub mod token;
+pub mod version;

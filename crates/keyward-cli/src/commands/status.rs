@@ -1,0 +1,137 @@
+//! `keyward status`: what the service has done since it started.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::Args;
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{Status, StatusResult};
+use serde::Serialize;
+
+use crate::admin::{Admin, AdminArgs};
+use crate::output::{self, Table};
+
+/// Show what the service has done since it started
+#[derive(Args, Debug)]
+#[command(after_long_help = "Example:\n  keyward status --json | jq '.tokens[] | {token, operations}'")]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl StatusArgs {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let status = admin.one("", Operation::Status(Status {}), |answer| match answer {
+            Answer::Status(status) => Some(StatusView::from(status)),
+            _ => None,
+        })?;
+        if self.json {
+            return output::json(&status);
+        }
+        output::pairs(&[
+            ("Service", admin.config().endpoints.join(", ")),
+            ("Software", status.software.clone()),
+            ("Process", status.process_id.to_string()),
+            ("Up", duration(status.uptime_seconds)),
+            ("Store", status.store.clone()),
+            ("Connections", format!("{} now, {} accepted", status.connections, status.accepted)),
+            ("Requests", status.requests.to_string()),
+        ])?;
+        let mut table = Table::new(["TOKEN", "OPERATION", "COUNT", "FAILED"]);
+        for token in &status.tokens {
+            for (operation, counts) in &token.operations {
+                table.row([
+                    if token.token.is_empty() { "-" } else { &token.token }.to_owned(),
+                    operation.clone(),
+                    counts.count.to_string(),
+                    counts.failed.to_string(),
+                ]);
+            }
+        }
+        output::print("\n")?;
+        table.print("no operation yet")
+    }
+}
+
+/// The status as `--json` shows it.
+#[derive(Serialize)]
+struct StatusView {
+    software: String,
+    uptime_seconds: u64,
+    process_id: u32,
+    connections: u32,
+    requests: u64,
+    accepted: u64,
+    store: String,
+    tokens: Vec<TokenCounts>,
+}
+
+#[derive(Serialize)]
+struct TokenCounts {
+    /// Empty: what concerned no token.
+    token: String,
+    operations: BTreeMap<String, Counts>,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    count: u64,
+    failed: u64,
+}
+
+impl From<StatusResult> for StatusView {
+    fn from(status: StatusResult) -> Self {
+        let counts = |token: keyward_wire::TokenStatus| TokenCounts {
+            token: token.token,
+            operations: token
+                .operations
+                .into_iter()
+                .map(|it| (it.operation, Counts { count: it.count, failed: it.failed }))
+                .collect(),
+        };
+        Self {
+            software: status.software,
+            uptime_seconds: status.uptime_seconds,
+            process_id: status.process_id,
+            connections: status.connections,
+            requests: status.requests,
+            accepted: status.accepted,
+            store: status.store,
+            tokens: status.tokens.into_iter().map(counts).collect(),
+        }
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {seconds} s"),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_in_their_two_largest_units() {
+        for (seconds, text) in
+            [(5, "5 s"), (65, "1 min 5 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! `keyward token`: tokens and their PINs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{CreateToken, InitPin, LoginMode, PinState, SetPin, TokenInfo, UserType};
+use serde::Serialize;
+
+use crate::admin::{Admin, AdminArgs};
+use crate::output::{self, Table, moment, yes_no};
+use crate::terminal::{self, PinSource};
+
+/// Tokens and their PINs
+#[derive(Subcommand, Debug)]
+pub enum TokenCommand {
+    /// Make a token
+    #[command(after_long_help = "Example:\n  keyward token create --label node1")]
+    Create(Create),
+    /// List the tokens
+    #[command(after_long_help = "Example:\n  keyward token list --json")]
+    List(List),
+    /// Show a token
+    #[command(after_long_help = "Example:\n  keyward token show node1")]
+    Show(Show),
+    /// Change a PIN, or set a new user PIN where the old one is lost
+    #[command(
+        after_long_help = "Examples:\n  keyward token set-pin node1\n  keyward token set-pin node1 --reset"
+    )]
+    SetPin(SetPinArgs),
+}
+
+impl TokenCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What the service said, or what is wrong with the input.
+    pub fn run(self) -> Result<()> {
+        match self {
+            Self::Create(args) => args.run(),
+            Self::List(args) => args.run(),
+            Self::Show(args) => args.run(),
+            Self::SetPin(args) => args.run(),
+        }
+    }
+}
+
+/// How a token is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoginArg {
+    /// By its user PIN (the keystore password of a JVM)
+    Pin,
+    /// By the identity's certificate alone, without a PIN
+    Certificate,
+}
+
+/// `keyward token create`.
+#[derive(Args, Debug)]
+pub struct Create {
+    /// The token's label, up to 32 bytes
+    #[arg(long)]
+    label: String,
+    /// What opens the token
+    #[arg(long, value_enum, default_value = "pin")]
+    login: LoginArg,
+    /// The security officer's PIN; better given by file, KEYWARD_SO_PIN or on the terminal
+    #[arg(long, value_name = "PIN")]
+    so_pin: Option<String>,
+    /// A file with the security officer's PIN ("-": standard input)
+    #[arg(long, value_name = "FILE", conflicts_with = "so_pin")]
+    so_pin_file: Option<PathBuf>,
+    /// The user PIN; better given by file, KEYWARD_PIN or on the terminal
+    #[arg(long, value_name = "PIN")]
+    pin: Option<String>,
+    /// A file with the user PIN ("-": standard input)
+    #[arg(long, value_name = "FILE", conflicts_with = "pin")]
+    pin_file: Option<PathBuf>,
+    /// Leave the user PIN for C_InitPIN or `keyward token set-pin --reset`
+    #[arg(long, conflicts_with_all = ["pin", "pin_file"])]
+    no_pin: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Create {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let so_pin = PinSource {
+            name: "SO PIN",
+            flag: ("--so-pin", self.so_pin.as_deref()),
+            file: ("--so-pin-file", self.so_pin_file.as_deref()),
+            variable: Some("KEYWARD_SO_PIN"),
+            twice: true,
+        }
+        .read()?;
+        let user_pin = match self.login {
+            LoginArg::Pin if !self.no_pin => PinSource {
+                name: "user PIN",
+                flag: ("--pin", self.pin.as_deref()),
+                file: ("--pin-file", self.pin_file.as_deref()),
+                variable: Some("KEYWARD_PIN"),
+                twice: true,
+            }
+            .read()?
+            .as_bytes()
+            .to_vec(),
+            _ => Vec::new(),
+        };
+        let token = create(&admin, &self.label, self.login, so_pin.as_bytes(), user_pin)?;
+        if self.json {
+            return output::json(&TokenView::of(&token));
+        }
+        terminal::note(&format!("made token {:?} with serial number {}", token.label, token.serial));
+        Ok(())
+    }
+}
+
+/// Makes a token.
+///
+/// # Errors
+/// As [`Admin::call`].
+pub fn create(
+    admin: &Admin,
+    label: &str,
+    login: LoginArg,
+    so_pin: &[u8],
+    user_pin: Vec<u8>,
+) -> Result<TokenInfo> {
+    let login_mode = match login {
+        LoginArg::Pin => LoginMode::Pin,
+        LoginArg::Certificate => LoginMode::Certificate,
+    };
+    let operation = Operation::CreateToken(CreateToken {
+        label: label.to_owned(),
+        login_mode: login_mode.into(),
+        so_pin: so_pin.to_vec(),
+        user_pin,
+    });
+    admin.one("", operation, |answer| match answer {
+        Answer::Token(token) => Some(token),
+        _ => None,
+    })
+}
+
+/// `keyward token list`.
+#[derive(Args, Debug)]
+pub struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl List {
+    fn run(self) -> Result<()> {
+        let tokens: Vec<_> =
+            Admin::open(&self.admin)?.tokens()?.iter().map(TokenView::of).collect();
+        if self.json {
+            return output::json(&tokens);
+        }
+        let mut table = Table::new(["TOKEN", "LOGIN", "USER PIN", "SO PIN", "OBJECTS", "CREATED"]);
+        for token in &tokens {
+            table.row([
+                token.label.clone(),
+                token.login.to_owned(),
+                token.user_pin_told(),
+                told(token.so_pin).to_owned(),
+                token.objects.to_string(),
+                output::day(&token.created).to_owned(),
+            ]);
+        }
+        table.print("there is no token yet; `keyward token create --label LABEL` makes one")
+    }
+}
+
+/// `keyward token show`.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// The token's label
+    label: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Show {
+    fn run(self) -> Result<()> {
+        let token = TokenView::of(&Admin::open(&self.admin)?.token(&self.label)?);
+        if self.json {
+            return output::json(&token);
+        }
+        output::pairs(&[
+            ("Token", token.label.clone()),
+            ("Serial number", token.serial.clone()),
+            ("Login", token.login.to_owned()),
+            ("User PIN", token.user_pin_told()),
+            ("SO PIN", told(token.so_pin).to_owned()),
+            ("Read only", yes_no(token.read_only).to_owned()),
+            ("Objects", token.objects.to_string()),
+            ("Created", token.created.clone()),
+        ])
+    }
+}
+
+/// `keyward token set-pin`.
+#[derive(Args, Debug)]
+pub struct SetPinArgs {
+    /// The token's label
+    label: String,
+    /// Change the security officer's PIN instead of the user's
+    #[arg(long)]
+    so: bool,
+    /// Set a new user PIN without the old one; a locked PIN is unlocked
+    #[arg(long, conflicts_with_all = ["so", "old_pin_file"])]
+    reset: bool,
+    /// A file with the PIN as it is now
+    #[arg(long, value_name = "FILE")]
+    old_pin_file: Option<PathBuf>,
+    /// A file with the new PIN
+    #[arg(long, value_name = "FILE")]
+    new_pin_file: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl SetPinArgs {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let token = admin.token(&self.label)?;
+        let (user_type, name) = if self.so {
+            (UserType::SecurityOfficer, "SO PIN")
+        } else {
+            (UserType::User, "user PIN")
+        };
+        let source = |name, flag, file, twice| PinSource {
+            name,
+            flag: ("", None),
+            file: (flag, file),
+            variable: None,
+            twice,
+        };
+        let old_name = format!("present {name}");
+        let old = match self.reset {
+            true => None,
+            false => {
+                let file = self.old_pin_file.as_deref();
+                Some(source(&old_name, "--old-pin-file", file, false).read()?)
+            }
+        };
+        let new_name = format!("new {name}");
+        let new =
+            source(&new_name, "--new-pin-file", self.new_pin_file.as_deref(), true).read()?;
+        let new_pin = new.as_bytes().to_vec();
+        let operation = match old {
+            Some(old) => Operation::SetPin(SetPin {
+                user_type: user_type.into(),
+                old_pin: old.as_bytes().to_vec(),
+                new_pin,
+            }),
+            None => Operation::InitPin(InitPin { new_pin }),
+        };
+        admin.done(&token.label, operation)?;
+        terminal::note(&format!("the {name} of token {:?} is changed", token.label));
+        Ok(())
+    }
+}
+
+/// A token as `--json` shows it.
+#[derive(Serialize)]
+struct TokenView {
+    label: String,
+    serial: String,
+    login: &'static str,
+    user_pin_initialized: bool,
+    user_pin: &'static str,
+    so_pin: &'static str,
+    read_only: bool,
+    objects: u64,
+    created: String,
+}
+
+impl TokenView {
+    fn of(token: &TokenInfo) -> Self {
+        Self {
+            label: token.label.clone(),
+            serial: token.serial.clone(),
+            login: match token.login_mode() {
+                LoginMode::Certificate => "certificate",
+                _ => "pin",
+            },
+            user_pin_initialized: token.user_pin_initialized,
+            user_pin: pin_state(token.user_pin()),
+            so_pin: pin_state(token.so_pin()),
+            read_only: token.read_only,
+            objects: token.objects,
+            created: moment(token.created),
+        }
+    }
+
+    fn user_pin_told(&self) -> String {
+        match (self.login, self.user_pin_initialized) {
+            ("pin", false) => "not set".to_owned(),
+            ("certificate", false) => "none".to_owned(),
+            _ => told(self.user_pin).to_owned(),
+        }
+    }
+}
+
+fn pin_state(state: PinState) -> &'static str {
+    match state {
+        PinState::Unspecified | PinState::Fine => "fine",
+        PinState::CountLow => "count_low",
+        PinState::FinalTry => "final_try",
+        PinState::Locked => "locked",
+    }
+}
+
+/// A PIN's state in words.
+fn told(state: &'static str) -> &'static str {
+    match state {
+        "count_low" => "wrong tries",
+        "final_try" => "one try left",
+        other => other,
+    }
+}

@@ -1,0 +1,168 @@
+//! Which object is meant: a label, an id, or an RFC 7512 URI.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::catalogue::{CertificateObject, Object};
+use crate::failure::Failure;
+use crate::output::hex;
+
+/// A CKA_ID as it is typed: hexadecimal digits, with `0x` or without, or any
+/// other text for its own bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id(pub Vec<u8>);
+
+impl FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("an id is not empty".to_owned());
+        }
+        match text.strip_prefix("0x") {
+            Some(digits) => from_hex(digits)
+                .map(Self)
+                .ok_or_else(|| format!("{text:?} has not an even number of hexadecimal digits")),
+            None => Ok(Self(from_hex(text).unwrap_or_else(|| text.as_bytes().to_vec()))),
+        }
+    }
+}
+
+/// What an object must have to be the one that is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    name: Option<String>,
+    id: Option<Vec<u8>>,
+}
+
+impl Selector {
+    /// From a label or `pkcs11:` URI and an id, as a command line gives them.
+    ///
+    /// # Errors
+    /// If neither is given, or the URI is none.
+    pub fn new(name: Option<&str>, id: Option<&Id>) -> Result<Self, Failure> {
+        let mut selector = match name {
+            Some(uri) if uri.starts_with("pkcs11:") => Self::from_uri(uri).map_err(Failure::usage)?,
+            name => Self { name: name.map(str::to_owned), id: None },
+        };
+        if let Some(Id(id)) = id {
+            selector.id = Some(id.clone());
+        }
+        if selector == Self::default() {
+            return Err(Failure::usage("no object is named").hint("give its label or --id"));
+        }
+        Ok(selector)
+    }
+
+    /// RFC 7512: of its attributes `object` and `id` say which object it is.
+    fn from_uri(uri: &str) -> Result<Self, String> {
+        let path = uri.trim_start_matches("pkcs11:").split('?').next().unwrap_or_default();
+        let mut selector = Self::default();
+        for part in path.split(';').filter(|part| !part.is_empty()) {
+            let Some((name, value)) = part.split_once('=') else {
+                return Err(format!("{part:?} in the URI has no \"=\""));
+            };
+            let value = percent_decoded(value).ok_or_else(|| format!("{part:?} is wrongly escaped"))?;
+            match name {
+                "object" => selector.name = Some(String::from_utf8_lossy(&value).into_owned()),
+                "id" => selector.id = Some(value),
+                _ => {}
+            }
+        }
+        Ok(selector)
+    }
+
+    /// Whether a key is meant.
+    pub fn fits(&self, key: &Object) -> bool {
+        self.id.as_ref().is_none_or(|id| key.id() == id)
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|name| key.label() == *name || key.unique_id == *name)
+    }
+
+    /// Whether a certificate is meant.
+    pub fn fits_certificate(&self, entry: &CertificateObject) -> bool {
+        let named = |name: &String| {
+            entry.object.label() == *name
+                || entry.object.unique_id == *name
+                || entry.certificate.subject == *name
+                || (name.len() >= SHORTEST_FINGERPRINT
+                    && entry.certificate.sha256().starts_with(&name.to_ascii_lowercase()))
+        };
+        self.id.as_ref().is_none_or(|id| entry.object.id() == id)
+            && self.name.as_ref().is_none_or(named)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.name, &self.id) {
+            (Some(name), Some(id)) => write!(f, "{name:?} with id 0x{}", hex(id)),
+            (Some(name), None) => write!(f, "{name:?}"),
+            (None, Some(id)) => write!(f, "with id 0x{}", hex(id)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// So many digits of a fingerprint name a certificate.
+const SHORTEST_FINGERPRINT: usize = 8;
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    if digits.is_empty() || digits.len() % 2 != 0 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..digits.len())
+        .step_by(2)
+        .map(|start| u8::from_str_radix(&digits[start..start + 2], 16).ok())
+        .collect()
+}
+
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let pair = [bytes.next()?, bytes.next()?];
+        let pair = std::str::from_utf8(&pair).ok()?;
+        decoded.extend(from_hex(pair)?);
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_digits_or_text() {
+        for (text, id) in [
+            ("0a1B", vec![0x0a, 0x1b]),
+            ("0x00", vec![0]),
+            ("node1", b"node1".to_vec()),
+            ("abc", b"abc".to_vec()),
+        ] {
+            assert_eq!(text.parse(), Ok(Id(id)), "{text}");
+        }
+        assert!("0xabc".parse::<Id>().is_err());
+        assert!("".parse::<Id>().is_err());
+    }
+
+    #[test]
+    fn a_uri_names_an_object_by_label_and_id() {
+        let selector =
+            Selector::new(Some("pkcs11:token=dev;object=a%20key;id=%01%ff;type=private"), None);
+        assert_eq!(
+            selector.unwrap(),
+            Selector { name: Some("a key".into()), id: Some(vec![1, 0xff]) }
+        );
+        for wrong in ["pkcs11:object", "pkcs11:id=%0", "pkcs11:token=x"] {
+            assert!(Selector::new(Some(wrong), None).is_err(), "{wrong}");
+        }
+        assert!(Selector::new(None, None).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! Reading certificates. They are read leniently and carried byte for byte:
+//! Java 8 and 11 write some that strict parsers refuse.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use keyward_crypto::digest::Hash;
+use keyward_token::certificate::Parts;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use crate::failure::Failure;
+use crate::output::hex;
+
+/// A certificate and what people want to know of it.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate itself.
+    pub der: Vec<u8>,
+    /// The DER parts that its object repeats.
+    pub parts: Parts,
+    /// As RFC 4514 writes a name.
+    pub subject: String,
+    /// As RFC 4514 writes a name.
+    pub issuer: String,
+    /// Hexadecimal.
+    pub serial_number: String,
+    /// Seconds since 1970-01-01 UTC.
+    pub not_before: i64,
+    /// Seconds since 1970-01-01 UTC.
+    pub not_after: i64,
+    /// Whether it is a certificate authority's (basicConstraints).
+    pub authority: bool,
+}
+
+impl Certificate {
+    /// Reads a DER certificate.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn from_der(der: &[u8]) -> Result<Self> {
+        let parts = Parts::of(der).map_err(|_| Failure::new("not an X.509 certificate"))?;
+        let (_, parsed) =
+            X509Certificate::from_der(der).map_err(|_| Failure::new("not an X.509 certificate"))?;
+        Ok(Self {
+            der: der.to_vec(),
+            subject: name(parsed.subject()),
+            issuer: name(parsed.issuer()),
+            serial_number: hex(parsed.raw_serial()),
+            not_before: parsed.validity().not_before.timestamp(),
+            not_after: parsed.validity().not_after.timestamp(),
+            authority: parsed.is_ca(),
+            parts,
+        })
+    }
+
+    /// Reads all certificates of a file: PEM, one after the other, or one in DER.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds no certificate.
+    pub fn read_file(path: &Path) -> Result<Vec<Self>> {
+        let data = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let found: Vec<Vec<u8>> = if data.first() == Some(&0x30) {
+            vec![data]
+        } else {
+            pem::parse_many(&data)
+                .with_context(|| format!("{} is neither PEM nor DER", path.display()))?
+                .into_iter()
+                .filter(|block| matches!(block.tag(), "CERTIFICATE" | "X509 CERTIFICATE"))
+                .map(pem::Pem::into_contents)
+                .collect()
+        };
+        if found.is_empty() {
+            return Err(Failure::new(format!("{} holds no certificate", path.display()))
+                .hint("it takes \"-----BEGIN CERTIFICATE-----\" blocks, the key's own certificate first")
+                .into());
+        }
+        found
+            .iter()
+            .enumerate()
+            .map(|(index, der)| {
+                Self::from_der(der)
+                    .with_context(|| format!("certificate {} of {}", index + 1, path.display()))
+            })
+            .collect()
+    }
+
+    /// The certificate in PEM.
+    pub fn pem(&self) -> String {
+        to_pem("CERTIFICATE", &self.der)
+    }
+
+    /// SHA-256 over the whole certificate, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        hex(&Hash::Sha256.digest(&self.der))
+    }
+
+    /// Whether subject and issuer are the same.
+    pub fn is_self_issued(&self) -> bool {
+        self.parts.subject == self.parts.issuer
+    }
+}
+
+/// A PEM block with lines ended as on Unix.
+pub fn to_pem(tag: &str, der: &[u8]) -> String {
+    pem::encode_config(
+        &pem::Pem::new(tag, der),
+        pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+    )
+}
+
+/// A name as RFC 4514 writes it: the last part of the certificate's comes first.
+fn name(name: &X509Name<'_>) -> String {
+    let mut parts: Vec<String> = name
+        .iter_rdn()
+        .map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+"))
+        .collect();
+    parts.reverse();
+    parts.join(",")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let identifier = attribute.attr_type().to_id_string();
+    let kind = match identifier.as_str() {
+        "2.5.4.3" => "CN",
+        "2.5.4.5" => "SERIALNUMBER",
+        "2.5.4.6" => "C",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.9" => "STREET",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "0.9.2342.19200300.100.1.1" => "UID",
+        "0.9.2342.19200300.100.1.25" => "DC",
+        "1.2.840.113549.1.9.1" => "EMAILADDRESS",
+        other => other,
+    };
+    match attribute.as_str() {
+        Ok(value) => format!("{kind}={}", escape(value)),
+        Err(_) => format!("{kind}=#{}", hex(attribute.attr_value().data)),
+    }
+}
+
+/// Control characters too, so that a certificate cannot move the cursor.
+fn escape(value: &str) -> String {
+    let mut escaped = String::new();
+    for letter in value.chars() {
+        match letter {
+            ',' | '+' | '"' | '\\' | '<' | '>' | ';' => {
+                escaped.push('\\');
+                escaped.push(letter);
+            }
+            control if control.is_control() => {
+                for byte in control.encode_utf8(&mut [0; 4]).bytes() {
+                    escaped.push_str(&format!("\\{byte:02X}"));
+                }
+            }
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_cannot_pass_for_parts_of_a_name_or_move_the_cursor() {
+        assert_eq!(escape("a,b"), r"a\,b");
+        assert_eq!(escape("a\u{1b}[2J"), r"a\1B[2J");
+    }
+}

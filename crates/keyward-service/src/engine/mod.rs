@@ -1,0 +1,442 @@
+//! What the service does with a request, whatever it came in by.
+
+mod access;
+mod admin;
+mod catalogue;
+mod keys;
+mod objects;
+mod pins;
+mod repeat;
+mod sealed;
+mod tickets;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answered;
+use keyward_wire::{self as wire, Error, ErrorCode, Request, Response, Result, Revision};
+use zeroize::{Zeroize, Zeroizing};
+
+use self::access::Access;
+use self::catalogue::Frames;
+use self::repeat::Plan;
+use crate::config::Config;
+use crate::counters::{self, Counters};
+use crate::id::Id;
+use crate::state::{Identity, State};
+use crate::store::Store;
+use crate::store::vault::Vault;
+use crate::workers::Workers;
+
+pub(crate) use self::admin::valid_name;
+
+/// Tells how many connections an identity has, and how many there are.
+pub(crate) trait Connected: Send + Sync {
+    /// Open ones of an identity.
+    fn of(&self, identity: Id) -> u32;
+    /// All open ones.
+    fn all(&self) -> u32;
+    /// All accepted since the start.
+    fn accepted(&self) -> u64;
+}
+
+/// The service behind its connections.
+pub(crate) struct Engine {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    state: Arc<State>,
+    workers: Workers,
+    counters: Counters,
+    connected: Arc<dyn Connected>,
+    repeats: repeat::InFlight,
+    attempts: pins::Attempts,
+    incarnation: u64,
+    replica: [u8; 16],
+    request_life: Duration,
+    access_life: Duration,
+    pins: crate::config::Pins,
+}
+
+/// What an [`Engine`] is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) state: Arc<State>,
+    pub(crate) workers: Workers,
+    pub(crate) connected: Arc<dyn Connected>,
+    pub(crate) incarnation: u64,
+}
+
+/// A request without its operation: who asks, and how.
+struct Call {
+    identity: Arc<Identity>,
+    ticket: Option<wire::Ticket>,
+    at_least: Option<Revision>,
+    operation_id: Vec<u8>,
+    instance: Vec<u8>,
+    /// Nobody waits for the answer after this.
+    deadline: Instant,
+    label: String,
+    /// Of what is asked, if it changes something.
+    digest: [u8; 32],
+}
+
+/// What a handler answers.
+struct Answer {
+    /// Absent where the first frame is one of a catalogue.
+    result: Option<Answered>,
+    /// The revision of the token, if it concerns one.
+    revision: Option<u64>,
+    ticket: Option<wire::Ticket>,
+    frames: Option<Frames>,
+}
+
+/// The frames of an answer, made one by one as they are sent.
+pub(crate) struct Reply {
+    head: Option<Response>,
+    frames: Option<Frames>,
+    id: u64,
+    revision: Option<Revision>,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts, config: &Config) -> Self {
+        Self {
+            store: parts.store,
+            vault: parts.vault,
+            state: parts.state,
+            workers: parts.workers,
+            connected: parts.connected,
+            incarnation: parts.incarnation,
+            counters: Counters::new(),
+            repeats: repeat::InFlight::default(),
+            attempts: pins::Attempts::default(),
+            replica: keyward_crypto::random::bytes(),
+            request_life: config.deadlines.request(),
+            access_life: config.deadlines.access(),
+            pins: config.pins.clone(),
+        }
+    }
+
+    /// The identity, if it may connect.
+    pub(crate) fn identity(&self, uid: Id) -> Option<Arc<Identity>> {
+        self.state.identity(uid).filter(|identity| !identity.record.revoked)
+    }
+
+    /// Answers one request.
+    pub(crate) async fn handle(&self, uid: Id, mut request: Request) -> Reply {
+        let id = request.id;
+        let mut operation = request.operation.take();
+        let name = operation.as_ref().map_or(counters::UNKNOWN, counters::name);
+        let token = match operation {
+            Some(ref operation) if concerns_token(operation) => {
+                self.state.token_labelled(request.token.trim_end()).map(|token| token.id)
+            }
+            _ => None,
+        };
+        self.counters.count(token, name);
+        let label = request.token.trim_end().to_owned();
+        let result = match (self.identity(uid), &operation) {
+            (None, _) => Err(revoked()),
+            (_, None) => Err(Error::new(
+                ErrorCode::OperationUnknown,
+                "this service does not know the operation; it may be older than the client",
+            )),
+            (Some(identity), Some(operation)) => match self.call(identity, request, operation) {
+                Ok(call) => self.answer(&call, operation).await,
+                Err(error) => Err(error),
+            },
+        };
+        operation.as_mut().map_or((), wipe);
+        if let Err(error) = &result {
+            self.counters.fail(token, name);
+            self.log_failure(uid, id, &label, name, error);
+        }
+        let revision = match &result {
+            Ok(answer) => answer.revision,
+            Err(_) => token.and_then(|id| self.state.token(id)).map(|token| token.revision),
+        };
+        self.reply(id, revision, result)
+    }
+
+    /// Reads the envelope of a request.
+    fn call(
+        &self,
+        identity: Arc<Identity>,
+        request: Request,
+        operation: &Operation,
+    ) -> Result<Call> {
+        let changing = is_changing(operation);
+        if changing && request.operation_id.len() != 16 {
+            return Err(malformed("an operation that changes something needs an id of 16 bytes"));
+        }
+        if !matches!(request.instance.len(), 0 | 16) {
+            return Err(malformed("the module instance is not 16 bytes long"));
+        }
+        let patience = Duration::from_millis(u64::from(request.patience_ms));
+        let life = if patience.is_zero() { self.request_life } else { patience.min(self.request_life) };
+        let label = request.token.trim_end().to_owned();
+        let mut call = Call {
+            identity,
+            ticket: request.ticket,
+            at_least: request.at_least,
+            operation_id: request.operation_id,
+            instance: request.instance,
+            deadline: Instant::now() + life,
+            label,
+            digest: [0; 32],
+        };
+        if changing {
+            let mut encoded = Zeroizing::new(call.label.clone().into_bytes());
+            encoded.push(0);
+            operation.encode(&mut *encoded);
+            call.digest = self.vault.digest("operation", &encoded);
+        }
+        Ok(call)
+    }
+
+    async fn answer(&self, call: &Call, operation: &Operation) -> Result<Answer> {
+        if is_changing(operation) {
+            return self.once(call, operation).await;
+        }
+        match operation {
+            Operation::Hello(hello) => Ok(self.hello(call, hello)),
+            Operation::ListTokens(_) => Ok(self.list_tokens(call)),
+            Operation::ListIdentities(_) => self.list_identities(call),
+            Operation::Status(_) => self.status(call),
+            Operation::Catalogue(catalogue) => {
+                let access = self.access(call)?;
+                let frames = self.catalogue(call, &access, catalogue.known.as_ref());
+                Ok(Answer { frames: Some(frames), ..access.answer(None) })
+            }
+            Operation::Find(find) => {
+                let access = self.access(call)?;
+                self.find(&access, find)
+            }
+            Operation::Sign(sign) => {
+                let access = self.access(call)?;
+                self.sign(call, access, sign).await
+            }
+            Operation::Decrypt(decrypt) => {
+                let access = self.access(call)?;
+                self.decrypt(call, access, decrypt).await
+            }
+            _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
+        }
+    }
+
+    /// What an operation that changes something would change. Nothing has
+    /// happened yet when it returns.
+    async fn plan(&self, call: &Call, operation: &Operation) -> Result<Plan> {
+        match operation {
+            Operation::Login(login) => self.login(call, login).await,
+            Operation::GenerateKeyPair(generate) => self.generate_key_pair(call, generate).await,
+            Operation::CreateObject(create) => self.create_object(call, create).await,
+            Operation::CopyObject(copy) => self.copy_object(call, copy),
+            Operation::SetAttributes(set) => self.set_attributes(call, set),
+            Operation::DestroyObject(destroy) => self.destroy_object(call, destroy),
+            Operation::SetPin(set) => self.set_pin(call, set).await,
+            Operation::InitPin(init) => self.init_pin(call, init).await,
+            Operation::InitToken(init) => self.init_token(call, init).await,
+            Operation::CreateToken(create) => self.create_token(call, create).await,
+            Operation::CreateIdentity(create) => self.create_identity(call, create),
+            Operation::RevokeIdentity(revoke) => self.revoke_identity(call, revoke),
+            _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
+        }
+    }
+
+    fn hello(&self, call: &Call, hello: &wire::Hello) -> Answer {
+        let software: String =
+            hello.software.chars().filter(|c| !c.is_control()).take(100).collect();
+        tracing::info!(identity = %call.identity.record.name, %software, "hello");
+        Answer::of(Answered::Hello(wire::HelloResult {
+            software: SOFTWARE.to_owned(),
+            identity: call.identity.record.name.clone(),
+            replica: self.replica.to_vec(),
+            administrator: call.identity.record.administrator,
+        }))
+    }
+
+    fn reply(&self, id: u64, revision: Option<u64>, result: Result<Answer>) -> Reply {
+        let revision = revision.map(|sequence| self.revision(sequence));
+        let response = |result, ticket| Response {
+            id,
+            revision,
+            ticket,
+            result,
+            ..Response::default()
+        };
+        match result {
+            Ok(Answer { result, ticket, frames, .. }) => Reply {
+                // A renewed ticket goes with the first frame, whichever that is.
+                head: (result.is_some() || ticket.is_some() && frames.is_none())
+                    .then(|| response(result, ticket.clone())),
+                frames: frames.map(|frames| frames.with_ticket(ticket)),
+                id,
+                revision,
+            },
+            Err(error) => Reply {
+                head: Some(response(
+                    Some(Answered::Failure(wire::Failure::from_error(&error))),
+                    None,
+                )),
+                frames: None,
+                id,
+                revision,
+            },
+        }
+    }
+
+    fn revision(&self, sequence: u64) -> Revision {
+        Revision { incarnation: self.incarnation, sequence }
+    }
+
+    fn log_failure(&self, uid: Id, id: u64, token: &str, operation: &str, error: &Error) {
+        let identity = self.state.identity(uid);
+        let identity = identity.as_ref().map_or("?", |identity| identity.record.name.as_str());
+        let code = error.code.as_str_name();
+        let reason = error.message.as_ref();
+        match error.code {
+            ErrorCode::Internal | ErrorCode::StoreUnavailable => {
+                tracing::error!(identity, token, operation, code, request = id, reason, "failed");
+            }
+            ErrorCode::PinIncorrect
+            | ErrorCode::PinLocked
+            | ErrorCode::NotPermitted
+            | ErrorCode::IdentityRevoked
+            | ErrorCode::Later => {
+                tracing::warn!(identity, token, operation, code, request = id, reason, "refused");
+            }
+            _ => tracing::info!(identity, token, operation, code, request = id, reason, "failed"),
+        }
+    }
+}
+
+impl Answer {
+    fn of(result: Answered) -> Self {
+        Self { result: Some(result), revision: None, ticket: None, frames: None }
+    }
+}
+
+impl Access {
+    /// An answer about the token as it was found.
+    fn answer(&self, result: Option<Answered>) -> Answer {
+        Answer {
+            result,
+            revision: Some(self.token.revision),
+            ticket: self.renewed.clone(),
+            frames: None,
+        }
+    }
+}
+
+impl Reply {
+    /// The answer to a request whose handler panicked.
+    pub(crate) fn panicked(id: u64) -> Self {
+        Self::failure(id, &crate::workers::panicked())
+    }
+
+    /// The last answer on the connection of an identity that was revoked.
+    pub(crate) fn revoked() -> Self {
+        Self::failure(0, &revoked())
+    }
+
+    fn failure(id: u64, error: &Error) -> Self {
+        let head = Response {
+            id,
+            result: Some(Answered::Failure(wire::Failure::from_error(error))),
+            ..Response::default()
+        };
+        Self { head: Some(head), frames: None, id, revision: None }
+    }
+
+    /// The next frame; `None` after the last.
+    pub(crate) fn next_frame(&mut self) -> Option<Response> {
+        if let Some(mut head) = self.head.take() {
+            head.more = self.frames.is_some();
+            return Some(head);
+        }
+        let frames = self.frames.as_mut()?;
+        let (result, ticket, more) = frames.next_frame()?;
+        if !more {
+            self.frames = None;
+        }
+        Some(Response {
+            id: self.id,
+            revision: self.revision,
+            ticket,
+            more,
+            result: Some(Answered::Catalogue(result)),
+            ..Response::default()
+        })
+    }
+}
+
+fn concerns_token(operation: &Operation) -> bool {
+    !matches!(
+        operation,
+        Operation::Hello(_)
+            | Operation::ListTokens(_)
+            | Operation::CreateToken(_)
+            | Operation::CreateIdentity(_)
+            | Operation::ListIdentities(_)
+            | Operation::RevokeIdentity(_)
+            | Operation::Status(_)
+    )
+}
+
+fn is_changing(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Login(_)
+            | Operation::GenerateKeyPair(_)
+            | Operation::CreateObject(_)
+            | Operation::CopyObject(_)
+            | Operation::SetAttributes(_)
+            | Operation::DestroyObject(_)
+            | Operation::SetPin(_)
+            | Operation::InitPin(_)
+            | Operation::InitToken(_)
+            | Operation::CreateToken(_)
+            | Operation::CreateIdentity(_)
+            | Operation::RevokeIdentity(_)
+    )
+}
+
+/// Overwrites what is secret in an operation.
+fn wipe(operation: &mut Operation) {
+    match operation {
+        Operation::Login(login) => login.pin.zeroize(),
+        Operation::SetPin(set) => {
+            set.old_pin.zeroize();
+            set.new_pin.zeroize();
+        }
+        Operation::InitPin(init) => init.new_pin.zeroize(),
+        Operation::InitToken(init) => init.so_pin.zeroize(),
+        Operation::CreateToken(create) => {
+            create.so_pin.zeroize();
+            create.user_pin.zeroize();
+        }
+        Operation::CreateObject(create) => {
+            for attribute in &mut create.template {
+                if let Some(wire::attribute::Value::Bytes(bytes)) = &mut attribute.value {
+                    bytes.zeroize();
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn malformed(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorCode::Malformed, message)
+}
+
+fn revoked() -> Error {
+    Error::new(ErrorCode::IdentityRevoked, "this identity is revoked or not known here")
+}
+
+/// Name and version of this software.
+const SOFTWARE: &str = concat!("keyward ", env!("CARGO_PKG_VERSION"));

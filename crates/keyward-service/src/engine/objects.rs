@@ -1,0 +1,208 @@
+//! Objects: made, copied, changed, destroyed.
+
+use keyward_token::{Attributes, Object, rules};
+use keyward_wire::response::Result as Answered;
+use keyward_wire::{self as wire, Error, ErrorCode, Result};
+use prost::Message;
+
+use super::access::Access;
+use super::pins::DONE;
+use super::repeat::{Changes, Plan};
+use super::sealed::{Owner, encode};
+use super::{Call, Engine, malformed};
+use crate::id::Id;
+use crate::store::paths;
+
+/// The object that a request names.
+enum Source {
+    Token(std::sync::Arc<crate::state::StoredObject>),
+    Session(Object),
+}
+
+impl Engine {
+    /// C_GenerateKeyPair.
+    pub(super) async fn generate_key_pair(
+        &self,
+        call: &Call,
+        generate: &wire::GenerateKeyPair,
+    ) -> Result<Plan> {
+        let access = self.access(call)?;
+        let public_template = Attributes::try_from(generate.public_template.clone())?;
+        let private_template = Attributes::try_from(generate.private_template.clone())?;
+        let mechanism = generate.mechanism;
+        let (public, private) = self
+            .workers
+            .run(call.identity.uid, call.deadline, move || {
+                rules::generate_key_pair(mechanism, public_template, private_template)
+            })
+            .await?;
+        let mut changes = Changes::default();
+        let pair = wire::KeyPair {
+            public_key: Some(self.place(call, &access, public, &mut changes)?),
+            private_key: Some(self.place(call, &access, private, &mut changes)?),
+        };
+        let subject =
+            pair.private_key.as_ref().map_or(String::new(), |object| object.unique_id.clone());
+        Ok(Plan::new(changes, access.answer(Some(Answered::KeyPair(pair)))).about(subject))
+    }
+
+    /// C_CreateObject.
+    pub(super) async fn create_object(
+        &self,
+        call: &Call,
+        create: &wire::CreateObject,
+    ) -> Result<Plan> {
+        let access = self.access(call)?;
+        let template = Attributes::try_from(create.template.clone())?;
+        // Private keys are checked, which takes a processor.
+        let object = self
+            .workers
+            .run(call.identity.uid, call.deadline, move || rules::create(template))
+            .await?;
+        self.plan_new(call, &access, object)
+    }
+
+    /// C_CopyObject.
+    pub(super) fn copy_object(&self, call: &Call, copy: &wire::CopyObject) -> Result<Plan> {
+        let access = self.access(call)?;
+        let template = Attributes::try_from(copy.template.clone())?;
+        let copied = match self.source(call, &access, copy.source.as_ref())? {
+            Source::Token(stored) => rules::copy(&stored.object, &template)?,
+            Source::Session(object) => rules::copy(&object, &template)?,
+        };
+        self.plan_new(call, &access, copied)
+    }
+
+    /// C_SetAttributeValue.
+    pub(super) fn set_attributes(&self, call: &Call, set: &wire::SetAttributes) -> Result<Plan> {
+        let access = self.access(call)?;
+        let template = Attributes::try_from(set.template.clone())?;
+        let mut changes = Changes::default();
+        let object = match self.source(call, &access, set.object.as_ref())? {
+            Source::Token(stored) => {
+                access.may_write()?;
+                let changed = rules::change(&stored.object, &template)?;
+                let view = fitting_view(&stored.unique_id, &changed)?;
+                let path = paths::object(access.token.id, &stored.unique_id);
+                changes.replace(path, stored.version, encode(&changed).to_vec());
+                changes.touched = Some(access.token.id);
+                view
+            }
+            Source::Session(object) => {
+                let changed = rules::change(&object, &template)?;
+                self.place(call, &access, changed, &mut changes)?
+            }
+        };
+        let subject = object.unique_id.clone();
+        let result = Answered::Object(wire::ObjectResult { object: Some(object) });
+        Ok(Plan::new(changes, access.answer(Some(result))).about(subject))
+    }
+
+    /// C_DestroyObject, of a token object.
+    pub(super) fn destroy_object(
+        &self,
+        call: &Call,
+        destroy: &wire::DestroyObject,
+    ) -> Result<Plan> {
+        let access = self.access(call)?;
+        let stored = access.object(&destroy.unique_id).ok_or_else(no_object)?;
+        access.may_write()?;
+        rules::may_destroy(&stored.object)?;
+        let mut changes = Changes::default();
+        let path = paths::object(access.token.id, &stored.unique_id);
+        changes.delete(path, stored.version);
+        changes.touched = Some(access.token.id);
+        Ok(Plan::new(changes, access.answer(Some(DONE))).about(&stored.unique_id))
+    }
+
+    /// To whom session objects of this call belong.
+    pub(super) fn owner(&self, call: &Call, access: &Access) -> Owner {
+        Owner {
+            identity: call.identity.uid,
+            token: access.token.id,
+            instance: call.instance.clone(),
+        }
+    }
+
+    fn plan_new(&self, call: &Call, access: &Access, object: Object) -> Result<Plan> {
+        let mut changes = Changes::default();
+        let object = self.place(call, access, object, &mut changes)?;
+        let subject = object.unique_id.clone();
+        let result = Answered::Object(wire::ObjectResult { object: Some(object) });
+        Ok(Plan::new(changes, access.answer(Some(result))).about(subject))
+    }
+
+    /// Puts a new object where it belongs: into the token, or sealed into the
+    /// client's hands. Answers what the client may see of it.
+    fn place(
+        &self,
+        call: &Call,
+        access: &Access,
+        mut object: Object,
+        changes: &mut Changes,
+    ) -> Result<wire::Object> {
+        if object.is_private() {
+            access.must_be_user()?;
+        }
+        if object.is_token_object() {
+            access.may_write()?;
+            let unique_id = Id::random().to_string();
+            rules::identify(&mut object, &unique_id);
+            let view = fitting_view(&unique_id, &object)?;
+            let token = &access.token;
+            changes.add(paths::object(token.id, &unique_id), encode(&object).to_vec());
+            // Not into a token that was initialised anew in between.
+            if changes.touched.is_none() {
+                changes.require(paths::token(token.id), token.version);
+                changes.touched = Some(token.id);
+            }
+            return Ok(view);
+        }
+        let sealed = if object.is_sensitive() {
+            self.owner(call, access).seal(&self.vault, &object)?
+        } else {
+            Vec::new()
+        };
+        Ok(wire::Object { sealed, ..fitting_view("", &object)? })
+    }
+
+    fn source(&self, call: &Call, access: &Access, key: Option<&wire::Key>) -> Result<Source> {
+        match key.and_then(|key| key.key.as_ref()) {
+            Some(wire::key::Key::UniqueId(unique_id)) => {
+                access.object(unique_id).cloned().map(Source::Token).ok_or_else(no_object)
+            }
+            Some(wire::key::Key::Sealed(blob)) => {
+                let opened = self.owner(call, access).open(&self.vault, blob)?;
+                if !access.sees(&opened.object) {
+                    return Err(no_object());
+                }
+                Ok(Source::Session(opened.object))
+            }
+            None => Err(malformed("the request names no object")),
+        }
+    }
+
+}
+
+/// What the client may see of an object, if it is short enough for a frame.
+fn fitting_view(unique_id: &str, object: &Object) -> Result<wire::Object> {
+    let view = wire::Object {
+        unique_id: unique_id.to_owned(),
+        attributes: (&object.visible()).into(),
+        sealed: Vec::new(),
+    };
+    if view.encoded_len() > LONGEST_OBJECT {
+        return Err(Error::new(ErrorCode::DeviceMemory, "the object is longer than 400 KiB"));
+    }
+    Ok(view)
+}
+
+fn no_object() -> Error {
+    Error::new(
+        ErrorCode::ObjectHandleInvalid,
+        "there is no such object, or it is private and the user has not logged in",
+    )
+}
+
+/// Two objects, one of them sealed, are to fit into a frame. In bytes.
+const LONGEST_OBJECT: usize = 400 << 10;

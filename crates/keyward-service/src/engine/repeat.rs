@@ -1,0 +1,317 @@
+//! Operations that change something happen once, however often they are asked
+//! for: the result is stored with the effect, under the operation's id.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answered;
+use keyward_wire::{Error, ErrorCode, Failure, Response, Result, UserType};
+use prost::Message;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout, timeout_at};
+use zeroize::Zeroizing;
+
+use super::pins::Attempt;
+use super::tickets::generation;
+use super::{Answer, Call, Engine, malformed};
+use crate::{clock, counters};
+use crate::id::Id;
+use crate::store::records::{Claims, OperationRecord};
+use crate::store::{Check, StoreError, Transaction, paths};
+use crate::workers::later;
+
+/// What an operation would change, and what it answers then.
+pub(super) struct Plan {
+    pub(super) changes: Changes,
+    /// A failure may have an effect too: a wrong PIN is counted.
+    pub(super) outcome: Result<Answer>,
+    /// The answer carries a ticket of these claims.
+    pub(super) claims: Option<Claims>,
+    /// Is given back when the effect is there.
+    pub(super) attempt: Option<Attempt>,
+    /// For so long the answer is held back.
+    pub(super) delay: Duration,
+    /// To what it happens, for the audit log.
+    pub(super) subject: String,
+}
+
+/// Changes to the store, not encrypted yet.
+#[derive(Default)]
+pub(super) struct Changes {
+    checks: Vec<Check>,
+    puts: Vec<(String, Zeroizing<Vec<u8>>)>,
+    deletes: Vec<String>,
+    /// The token whose revision grows.
+    pub(super) touched: Option<Id>,
+}
+
+/// The operations under way.
+#[derive(Default)]
+pub(super) struct InFlight {
+    operations: Mutex<HashMap<(Id, Id), Arc<Notify>>>,
+}
+
+/// An operation that is under way for as long as this lives.
+struct Entered<'a> {
+    all: &'a InFlight,
+    key: (Id, Id),
+    done: Arc<Notify>,
+}
+
+impl Engine {
+    /// Does an operation once: a repeat gets the first one's result.
+    pub(super) async fn once(&self, call: &Call, operation: &Operation) -> Result<Answer> {
+        let uid = call.identity.uid;
+        let operation_id = Id::from_bytes(&call.operation_id)
+            .ok_or_else(|| malformed("the operation's id is not 16 bytes long"))?;
+        let _entered = self.repeats.enter((uid, operation_id), call).await?;
+        for _ in 0..TRIES {
+            if let Some(record) = self.state.operation(uid, operation_id) {
+                return self.replay(call, &record);
+            }
+            let mut plan = self.plan(call, operation).await?;
+            if !plan.changes.is_empty() {
+                self.remember(call, operation_id, &mut plan);
+                let touched = plan.changes.touched;
+                match self.commit(std::mem::take(&mut plan.changes)).await {
+                    Ok(sequence) => {
+                        if touched.is_some() {
+                            self.stamp(&mut plan.outcome, sequence);
+                        }
+                    }
+                    Err(StoreError::Conflict) => continue,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(unavailable(&error)),
+                }
+            }
+            audit(call, operation, &plan);
+            drop(plan.attempt);
+            if !plan.delay.is_zero() {
+                sleep(plan.delay).await;
+            }
+            if let (Ok(answer), Some(claims)) = (&mut plan.outcome, &plan.claims) {
+                answer.ticket = Some(self.issue(claims));
+            }
+            return plan.outcome;
+        }
+        Err(later("others keep changing the same thing"))
+    }
+
+    /// Forgets operations that nobody repeats any more.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            let before = clock::seconds().saturating_sub(KEPT_SECONDS);
+            let old = self.state.operations_before(before, SWEPT_AT_ONCE);
+            if old.is_empty() {
+                return;
+            }
+            let mut changes = Changes::default();
+            for (identity, operation) in old {
+                changes.deletes.push(paths::operation(identity, operation));
+            }
+            if let Err(error) = self.commit(changes).await {
+                tracing::warn!(%error, "old operations stay in the store for now");
+                return;
+            }
+        }
+    }
+
+    /// Makes changes durable; answers the commit's number.
+    async fn commit(&self, changes: Changes) -> std::result::Result<u64, StoreError> {
+        let mut transaction = Transaction {
+            checks: changes.checks,
+            deletes: changes.deletes,
+            ..Transaction::default()
+        };
+        let touch = changes.touched.map(|token| (paths::revision(token), Zeroizing::default()));
+        for (path, plaintext) in changes.puts.into_iter().chain(touch) {
+            let sealed = self
+                .vault
+                .seal(&path, &plaintext)
+                .map_err(|_| StoreError::Unavailable("a value is too long".to_owned()))?;
+            transaction.puts.push((path, sealed));
+        }
+        timeout(COMMIT_DEADLINE, self.store.commit(transaction)).await.map_err(|_| {
+            StoreError::Unavailable("it did not answer in time".to_owned())
+        })?
+    }
+
+    /// Adds the operation's result to its effect.
+    fn remember(&self, call: &Call, operation_id: Id, plan: &mut Plan) {
+        let result = match &plan.outcome {
+            Ok(answer) => answer.result.clone(),
+            Err(error) => Some(Answered::Failure(Failure::from_error(error))),
+        };
+        // A login that went well is done again instead: the PIN is the proof,
+        // and the repeat gets a fresh ticket.
+        if matches!(result, Some(Answered::Login(_))) {
+            return;
+        }
+        let record = OperationRecord {
+            time: clock::seconds(),
+            digest: call.digest.to_vec(),
+            response: Response { result, ..Response::default() }.encode_to_vec(),
+            claims: plan.claims.clone(),
+            token: plan.changes.touched.map_or(Vec::new(), |token| token.as_bytes().to_vec()),
+        };
+        let path = paths::operation(call.identity.uid, operation_id);
+        plan.changes.checks.push(Check::Absent(path.clone()));
+        plan.changes.puts.push((path, Zeroizing::new(record.encode_to_vec())));
+    }
+
+    /// The result of an operation that was done already.
+    fn replay(&self, call: &Call, record: &OperationRecord) -> Result<Answer> {
+        if record.digest != call.digest {
+            return Err(malformed("the operation's id was used for something else before"));
+        }
+        let response = Response::decode(record.response.as_slice())
+            .map_err(|_| Error::new(ErrorCode::Internal, "a stored result does not parse"))?;
+        let token = Id::from_bytes(&record.token).and_then(|id| self.state.token(id));
+        let mut outcome = match response.result {
+            Some(Answered::Failure(failure)) => return Err(failure.into()),
+            result => Ok(Answer { result, revision: None, ticket: None, frames: None }),
+        };
+        if let Some(token) = token {
+            self.stamp(&mut outcome, token.revision);
+            // Its tickets ended if the PIN was changed again since.
+            let claims = record.claims.as_ref().filter(|claims| {
+                let user_type = UserType::try_from(claims.user_type).unwrap_or_default();
+                claims.generation == generation(&token.record, user_type)
+                    && claims.instance == call.instance
+            });
+            if let (Ok(answer), Some(claims)) = (&mut outcome, claims) {
+                answer.ticket = Some(self.issue(claims));
+            }
+        }
+        outcome
+    }
+
+    /// Puts a revision into an answer, and into the token that it shows.
+    fn stamp(&self, outcome: &mut Result<Answer>, sequence: u64) {
+        if let Ok(answer) = outcome {
+            answer.revision = Some(sequence);
+            if let Some(Answered::Token(token)) = &mut answer.result {
+                token.revision = Some(self.revision(sequence));
+            }
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn new(changes: Changes, answer: Answer) -> Self {
+        Self {
+            changes,
+            outcome: Ok(answer),
+            claims: None,
+            attempt: None,
+            delay: Duration::ZERO,
+            subject: String::new(),
+        }
+    }
+
+    /// Names to what it happens, for the audit log.
+    pub(super) fn about(self, subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), ..self }
+    }
+}
+
+impl Changes {
+    /// Writes a value that may be there or not.
+    pub(super) fn put(&mut self, path: String, plaintext: Vec<u8>) {
+        self.puts.push((path, Zeroizing::new(plaintext)));
+    }
+
+    /// Writes a value that must be new.
+    pub(super) fn add(&mut self, path: String, plaintext: Vec<u8>) {
+        self.checks.push(Check::Absent(path.clone()));
+        self.put(path, plaintext);
+    }
+
+    /// Writes a value in place of the version that was seen.
+    pub(super) fn replace(&mut self, path: String, version: u64, plaintext: Vec<u8>) {
+        self.checks.push(Check::Version(path.clone(), version));
+        self.put(path, plaintext);
+    }
+
+    /// Deletes the version that was seen.
+    pub(super) fn delete(&mut self, path: String, version: u64) {
+        self.checks.push(Check::Version(path.clone(), version));
+        self.deletes.push(path);
+    }
+
+    /// Deletes whatever is there.
+    pub(super) fn delete_any(&mut self, path: String) {
+        self.deletes.push(path);
+    }
+
+    /// Does nothing unless this version is still there.
+    pub(super) fn require(&mut self, path: String, version: u64) {
+        self.checks.push(Check::Version(path, version));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.deletes.is_empty() && self.touched.is_none()
+    }
+}
+
+impl InFlight {
+    /// Enters an operation; waits while another copy of it is under way.
+    async fn enter(&self, key: (Id, Id), call: &Call) -> Result<Entered<'_>> {
+        loop {
+            let first = {
+                let mut operations = self.lock();
+                if let Some(done) = operations.get(&key) {
+                    Arc::clone(done)
+                } else {
+                    let done = Arc::new(Notify::new());
+                    operations.insert(key, Arc::clone(&done));
+                    return Ok(Entered { all: self, key, done });
+                }
+            };
+            let done = first.notified();
+            tokio::pin!(done);
+            // From here on its end is not missed; it may have come before.
+            done.as_mut().enable();
+            if !self.lock().get(&key).is_some_and(|now| Arc::ptr_eq(now, &first)) {
+                continue;
+            }
+            timeout_at(call.deadline.into(), done)
+                .await
+                .map_err(|_| later("the same operation is still under way"))?;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Id, Id), Arc<Notify>>> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.key);
+        self.done.notify_waiters();
+    }
+}
+
+/// One line for each login, wrong PIN and change.
+fn audit(call: &Call, operation: &Operation, plan: &Plan) {
+    let identity = call.identity.record.name.as_str();
+    let token = call.label.as_str();
+    let operation = counters::name(operation);
+    let subject = plan.subject.as_str();
+    let code = plan.outcome.as_ref().err().map_or("OK", |error| error.code.as_str_name());
+    tracing::info!(target: "audit", identity, token, operation, subject, code);
+}
+
+/// The failure of an operation whose store failed.
+fn unavailable(error: &StoreError) -> Error {
+    Error::new(ErrorCode::StoreUnavailable, error.to_string())
+}
+
+/// How often an operation is planned anew because of others' changes.
+const TRIES: usize = 16;
+/// For how long a result is kept.
+const KEPT_SECONDS: u64 = 600;
+const SWEPT_AT_ONCE: usize = 1000;
+const COMMIT_DEADLINE: Duration = Duration::from_secs(20);

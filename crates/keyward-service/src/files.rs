@@ -1,0 +1,122 @@
+//! Files with secrets: written so that only their owner can read them, refused
+//! when others can.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write {path}: {error}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It holds a secret, and not only its owner can read it.
+    #[error("{path} holds a secret and others can read it (mode {mode:o}); run `chmod 600 {path}`")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Its content is not what it should be.
+    #[error("{path} {problem}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, as the end of the sentence.
+        problem: String,
+    },
+}
+
+impl FileError {
+    pub(crate) fn content(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Content { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+/// Reads a file that holds no secret.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(|error| FileError::Read { path: path.to_owned(), error })
+}
+
+/// Reads a file that holds a secret: refused if its group or others can read it.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let failed = |error| FileError::Read { path: path.to_owned(), error };
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::Exposed { path: path.to_owned(), mode });
+    }
+    // With its whole length at hand the buffer does not move while it fills.
+    let length = usize::try_from(metadata.len()).unwrap_or(0).min(LONGEST_SECRET_FILE);
+    let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
+    file.read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
+}
+
+/// Writes a new file and sees it on the disk. Fails if there is one already.
+pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        })
+        .map_err(|error| FileError::Write { path: path.to_owned(), error })
+}
+
+/// Makes a folder that only its owner can look into; one that is there stays.
+pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| FileError::Write { path: path.to_owned(), error })
+}
+
+/// The mode of a file with a secret.
+pub(crate) const SECRET: u32 = 0o600;
+/// The mode of a file that anybody may read.
+pub(crate) const PUBLIC: u32 = 0o644;
+
+const LONGEST_SECRET_FILE: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        write_new(&path, b"x", SECRET).unwrap();
+        assert_eq!(read_secret(&path).unwrap().as_slice(), b"x");
+        for mode in [0o640, 0o604, 0o620] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let refused = read_secret(&path).unwrap_err().to_string();
+            assert!(refused.contains("chmod 600"), "{refused}");
+        }
+    }
+}

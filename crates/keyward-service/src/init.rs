@@ -1,0 +1,306 @@
+//! Makes a new service in a folder of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use rcgen::KeyPair;
+use zeroize::Zeroizing;
+
+use crate::authority::Authority;
+use crate::bundle::{Bundle, certificate_pem};
+use crate::clock;
+use crate::engine::valid_name;
+use crate::files::{self, FileError};
+use crate::id::{self, Id};
+use crate::store::records::IdentityRecord;
+use crate::store::redb::Redb;
+use crate::store::vault::{FORMAT, Vault};
+use crate::store::{Transaction, paths};
+
+/// What the new service is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its folder: not there yet, or empty.
+    pub dir: PathBuf,
+    /// The address to accept connections on.
+    pub listen: SocketAddr,
+    /// DNS names and IP addresses for the server's certificate, beside
+    /// "keyward", "localhost", 127.0.0.1 and the address of `listen`.
+    pub sans: Vec<String>,
+    /// The name of the first administrator's identity.
+    pub admin_name: String,
+}
+
+/// What was made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// `keyward.toml`.
+    pub config: PathBuf,
+    /// The certificate of the authority, PEM.
+    pub authority: PathBuf,
+    /// The server's certificate, PEM.
+    pub certificate: PathBuf,
+    /// The server's private key, PEM.
+    pub private_key: PathBuf,
+    /// The master key: without it the store is lost.
+    pub master_key: PathBuf,
+    /// The store.
+    pub data: PathBuf,
+    /// The folder with the administrator's client configuration.
+    pub admin: PathBuf,
+    /// The administrator's `client.toml`.
+    pub admin_config: PathBuf,
+}
+
+/// Why no service was made. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The folder holds a service.
+    #[error("{0} already holds a service; name another folder, or run `keyward serve --config {0}/keyward.toml`")]
+    Exists(PathBuf),
+    /// The folder holds something else.
+    #[error("{0} is not empty; name a folder that is empty or not there yet")]
+    NotEmpty(PathBuf),
+    /// A name is not one that can be used.
+    #[error("{0}")]
+    Invalid(String),
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A certificate or the store cannot be made.
+    #[error("cannot make {what}: {error}")]
+    Failed {
+        /// What was to be made.
+        what: &'static str,
+        /// Why not.
+        error: String,
+    },
+}
+
+/// Makes a new service.
+///
+/// # Errors
+/// Of each kind of [`InitError`]; the folder is then as it was.
+pub fn init(options: &Options) -> Result<Report, InitError> {
+    let dir = &options.dir;
+    valid_name(&options.admin_name)
+        .map_err(|error| InitError::Invalid(error.message.into_owned()))?;
+    let existed = is_empty_folder(dir)?;
+    files::make_folder(dir)?;
+    let draft = dir.join(DRAFT);
+    let made = write_all(options, &draft).and_then(|()| publish(&draft, dir));
+    if made.is_err() {
+        // The folder was empty or not there: what is in it is the draft.
+        let _ = fs::remove_dir_all(&draft);
+        for name in PARTS {
+            let _ = fs::remove_file(dir.join(name)).or_else(|_| fs::remove_dir_all(dir.join(name)));
+        }
+        if !existed {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+    made?;
+    let admin = dir.join(ADMIN);
+    Ok(Report {
+        config: dir.join(CONFIG),
+        authority: dir.join(AUTHORITY),
+        certificate: dir.join(CERTIFICATE),
+        private_key: dir.join(PRIVATE_KEY),
+        master_key: dir.join(MASTER_KEY),
+        data: dir.join(DATA),
+        admin_config: admin.join("client.toml"),
+        admin,
+    })
+}
+
+/// Whether the folder is there; refused if there is something in it.
+fn is_empty_folder(dir: &Path) -> Result<bool, InitError> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::Read { path: dir.to_owned(), error }.into()),
+        Ok(mut entries) => {
+            if dir.join(CONFIG).exists() || dir.join(DATA).exists() {
+                return Err(InitError::Exists(dir.to_owned()));
+            }
+            if entries.next().is_some() {
+                return Err(InitError::NotEmpty(dir.to_owned()));
+            }
+            Ok(true)
+        }
+    }
+}
+
+fn write_all(options: &Options, dir: &Path) -> Result<(), InitError> {
+    files::make_folder(dir)?;
+    let (authority, authority_record) =
+        Authority::create().map_err(|error| failed("the authority", error))?;
+
+    let (names, mut addresses) = split_sans(&options.sans);
+    if !options.listen.ip().is_unspecified() {
+        addresses.push(options.listen.ip());
+    }
+    let (certificate, key) = authority
+        .server(&names, &addresses)
+        .map_err(|error| failed("the server's certificate", error))?;
+    let key = Zeroizing::new(key.serialize_pem());
+    files::write_new(&dir.join(PRIVATE_KEY), key.as_bytes(), files::SECRET)?;
+    let pem = certificate_pem(&certificate);
+    files::write_new(&dir.join(CERTIFICATE), pem.as_bytes(), files::PUBLIC)?;
+    let pem = certificate_pem(authority.certificate());
+    files::write_new(&dir.join(AUTHORITY), pem.as_bytes(), files::PUBLIC)?;
+
+    let master = Zeroizing::new(keyward_crypto::random::bytes::<32>());
+    let mut master_text = Zeroizing::new(id::encode(&*master));
+    master_text.push('\n');
+    files::write_new(&dir.join(MASTER_KEY), master_text.as_bytes(), files::SECRET)?;
+
+    let uid = Id::random();
+    let admin_key = KeyPair::generate().map_err(|error| failed("the administrator", error))?;
+    let (admin_certificate, certificate_expires) = authority
+        .identity(uid, &options.admin_name, &admin_key, ADMIN_DAYS)
+        .map_err(|error| failed("the administrator", error))?;
+    let admin = IdentityRecord {
+        name: options.admin_name.clone(),
+        administrator: true,
+        created: clock::seconds(),
+        certificate_expires,
+        ..IdentityRecord::default()
+    };
+
+    let (vault, wrapped) = Vault::create(&master).map_err(|error| failed("the store", error))?;
+    let mut transaction = Transaction::default();
+    let mut put = |path: &str, value: Vec<u8>| transaction.puts.push((path.to_owned(), value));
+    put(paths::FORMAT_KEY, FORMAT.to_string().into_bytes());
+    put(paths::INCARNATION_KEY, keyward_crypto::random::bytes::<8>().to_vec());
+    put(paths::DATA_KEY_KEY, wrapped);
+    let name_path = paths::identity_name(&vault.hash("identity", options.admin_name.as_bytes()));
+    for (path, plaintext) in [
+        (paths::AUTHORITY_KEY.to_owned(), Zeroizing::new(authority_record.encode_to_vec())),
+        (paths::identity(uid), Zeroizing::new(admin.encode_to_vec())),
+        (name_path, Zeroizing::new(uid.as_bytes().to_vec())),
+    ] {
+        let sealed = vault.seal(&path, &plaintext).map_err(|error| failed("the store", error))?;
+        put(&path, sealed);
+    }
+    Redb::create(&dir.join(DATA), transaction).map_err(|error| failed("the store", error))?;
+
+    let private_key = Zeroizing::new(admin_key.serialize_pem());
+    Bundle {
+        endpoints: &[endpoint(options.listen).to_string()],
+        server_name: "keyward",
+        slots: &[],
+        profile: "full",
+        authority: authority.certificate(),
+        certificate: &admin_certificate,
+        private_key: &private_key,
+    }
+    .write(&dir.join(ADMIN))?;
+    files::write_new(&dir.join(CONFIG), config(options).as_bytes(), files::PUBLIC)?;
+    Ok(())
+}
+
+/// Moves the parts to where they belong, the configuration last: where it is,
+/// everything else is too.
+fn publish(draft: &Path, dir: &Path) -> Result<(), InitError> {
+    for name in PARTS {
+        let target = dir.join(name);
+        fs::rename(draft.join(name), &target)
+            .map_err(|error| FileError::Write { path: target, error })?;
+    }
+    fs::remove_dir(draft)
+        .and_then(|()| fs::File::open(dir)?.sync_all())
+        .map_err(|error| FileError::Write { path: dir.to_owned(), error }.into())
+}
+
+/// Names apart from addresses.
+fn split_sans(sans: &[String]) -> (Vec<String>, Vec<IpAddr>) {
+    let mut names = Vec::new();
+    let mut addresses = Vec::new();
+    for san in sans {
+        match san.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => names.push(san.clone()),
+        }
+    }
+    (names, addresses)
+}
+
+/// Where a client on this machine reaches what listens there.
+fn endpoint(listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port()))
+    } else {
+        listen
+    }
+}
+
+fn config(options: &Options) -> String {
+    let mut text = String::from("# The Keyward service. File names are relative to this file.\n\n");
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "# The address to accept connections on.\n\
+         listen = \"{}\"\n\
+         \n\
+         # Where the keys are kept: \"redb\", the embedded store, and its file.\n\
+         store = \"redb\"\n\
+         data = \"{DATA}\"\n\
+         \n\
+         # The server's certificate and key, and the authority that signs identities.\n\
+         certificate = \"{CERTIFICATE}\"\n\
+         private_key = \"{PRIVATE_KEY}\"\n\
+         authority = \"{AUTHORITY}\"\n\
+         \n\
+         # Unlocks the store. Keep a copy where the store's copies are not: either is\n\
+         # useless without the other.\n\
+         master_key = {{ file = \"{MASTER_KEY}\" }}\n\
+         \n\
+         [limits]\n\
+         # connections = 4096            # at once\n\
+         # requests_per_connection = 64  # under way at once\n\
+         # queue = 4096                  # requests that wait for a processor\n\
+         # workers = 0                   # threads for private-key work; 0: one per processor\n\
+         \n\
+         [deadlines]\n\
+         # handshake_ms = 5000\n\
+         # idle_s = 0                    # silent connections are closed after; 0: never\n\
+         # write_ms = 10000              # for a peer to take an answer\n\
+         # request_ms = 30000            # for a request that does not say how long it waits\n\
+         # drain_ms = 10000              # for what is under way when the service stops\n\
+         # access_s = 300                # life of a ticket's access part\n\
+         \n\
+         [pins]\n\
+         # tries = 10                    # wrong PINs, per token and identity, before a lock\n\
+         # backoff_ms = 1000             # the longest hold-up of the answer to a wrong PIN\n\
+         \n\
+         [log]\n\
+         # format = \"text\"               # or \"json\"\n\
+         # filter = \"info\"\n",
+        options.listen,
+    );
+    text
+}
+
+fn failed(what: &'static str, error: impl std::fmt::Display) -> InitError {
+    InitError::Failed { what, error: error.to_string() }
+}
+
+const DRAFT: &str = ".keyward-init";
+const CONFIG: &str = "keyward.toml";
+const AUTHORITY: &str = "ca.pem";
+const CERTIFICATE: &str = "server.pem";
+const PRIVATE_KEY: &str = "server.key";
+const MASTER_KEY: &str = "master.key";
+const DATA: &str = "store.redb";
+const ADMIN: &str = "admin";
+const PARTS: [&str; 7] =
+    [PRIVATE_KEY, CERTIFICATE, AUTHORITY, MASTER_KEY, DATA, ADMIN, CONFIG];
+
+/// The life of the first administrator's certificate.
+const ADMIN_DAYS: u32 = 3650;

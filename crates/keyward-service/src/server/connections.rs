@@ -1,0 +1,97 @@
+//! The open connections, by identity.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::engine::Connected;
+use crate::id::Id;
+
+/// All open connections.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: Mutex<Open>,
+    accepted: AtomicU64,
+}
+
+#[derive(Default)]
+struct Open {
+    /// What each connection of an identity waits on.
+    by_identity: HashMap<Id, HashMap<u64, Arc<Notify>>>,
+    count: u32,
+}
+
+/// A connection that is open for as long as this lives.
+pub(super) struct Entry {
+    all: Arc<Connections>,
+    identity: Id,
+    number: u64,
+    close: Arc<Notify>,
+}
+
+impl Connections {
+    /// Counts a connection that was accepted, whoever it is; answers its number.
+    pub(super) fn accept(&self) -> u64 {
+        self.accepted.fetch_add(1, Relaxed)
+    }
+
+    /// Enters a connection whose identity is known.
+    pub(super) fn enter(self: &Arc<Self>, identity: Id, number: u64) -> Entry {
+        let close = Arc::new(Notify::new());
+        let mut open = self.lock();
+        open.by_identity.entry(identity).or_default().insert(number, Arc::clone(&close));
+        open.count += 1;
+        drop(open);
+        Entry { all: Arc::clone(self), identity, number, close }
+    }
+
+    /// Closes all connections of an identity.
+    pub(super) fn close(&self, identity: Id) {
+        if let Some(connections) = self.lock().by_identity.get(&identity) {
+            // A permit is kept for a connection that does not wait just now.
+            connections.values().for_each(|close| close.notify_one());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connected for Connections {
+    fn of(&self, identity: Id) -> u32 {
+        let open = self.lock();
+        let count = open.by_identity.get(&identity).map_or(0, HashMap::len);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    fn all(&self) -> u32 {
+        self.lock().count
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+}
+
+impl Entry {
+    /// Ends when the connection is to be closed at once.
+    pub(super) async fn closed(&self) {
+        self.close.notified().await;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut open = self.all.lock();
+        open.count -= 1;
+        if let Some(connections) = open.by_identity.get_mut(&self.identity) {
+            connections.remove(&self.number);
+            if connections.is_empty() {
+                open.by_identity.remove(&self.identity);
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The running service: it opens the store, listens, and stops in good order.
+
+mod connection;
+mod connections;
+mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward_wire::ALPN;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use self::connection::Bounds;
+use self::connections::Connections;
+use crate::authority::shown;
+use crate::clock;
+use crate::config::Config;
+use crate::engine::{Engine, Parts};
+use crate::files::FileError;
+use crate::state::State;
+use crate::store::redb::{OpenError, Redb};
+use crate::store::vault::{FORMAT, Vault};
+use crate::store::{Store, paths};
+use crate::workers::Workers;
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A file of the configuration cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Another service has the store open.
+    #[error("the store {0} is in use by another process; stop that service first")]
+    StoreInUse(PathBuf),
+    /// The store is not there or cannot be read.
+    #[error("cannot open the store {path}: {reason}")]
+    Store {
+        /// The store's file.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A later version wrote the store.
+    #[error("the store {path} has format {found}, and this version knows formats up to {FORMAT}; use the version of Keyward that wrote it, or a newer one")]
+    StoreTooNew {
+        /// The store's file.
+        path: PathBuf,
+        /// The format it has.
+        found: String,
+    },
+    /// The master key does not open the store.
+    #[error("the master key {master_key} is not the one of the store {path}; put the right key file in its place")]
+    WrongMasterKey {
+        /// The key's file.
+        master_key: PathBuf,
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The system refused a thread or a signal handler.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
+}
+
+/// Runs a service until SIGTERM or SIGINT; what is under way then is finished.
+/// `ready` is called once connections are accepted, with the address.
+///
+/// # Errors
+/// [`ServeError`] if it cannot start.
+pub fn run(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("keyward-net")
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        serve(config, ready, shutdown).await
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Runs a service until `shutdown` ends; what is under way then is finished,
+/// for as long as the configuration allows. `ready` is called once connections
+/// are accepted, with the address. Runs inside a tokio runtime.
+///
+/// # Errors
+/// [`ServeError`] if it cannot start.
+pub async fn serve(
+    config: Config,
+    ready: impl FnOnce(SocketAddr) + Send,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let tls = TlsAcceptor::from(Arc::new(tls::config(&config)?));
+    let connections = Arc::new(Connections::default());
+    let (engine, store) = open(&config, &connections).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| listen_error(config.listen, &error))?;
+    let address = listener.local_addr()?;
+    let (drain, draining) = watch::channel(false);
+    let service = Arc::new(Service {
+        tls,
+        engine: Arc::clone(&engine),
+        connections,
+        bounds: Bounds {
+            requests: config.limits.requests_per_connection.min(Semaphore::MAX_PERMITS),
+            idle: config.deadlines.idle(),
+            write: config.deadlines.write(),
+        },
+        handshake: config.deadlines.handshake(),
+        draining,
+    });
+    tracing::info!(%address, store = store.name(), "the service accepts connections");
+    ready(address);
+
+    let mut tasks = JoinSet::new();
+    tokio::select! {
+        () = shutdown => {}
+        () = service.accept(&listener, config.limits.connections, &mut tasks) => {}
+        () = sweep(&engine) => {}
+    }
+    drop(listener);
+    tracing::info!("the service stops; what is under way is finished");
+    // The service holds a receiver, so there is somebody to tell.
+    let _ = drain.send(true);
+    let drained = timeout(config.deadlines.drain(), async {
+        while tasks.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!(connections = tasks.len(), "some connections did not end in time");
+        tasks.shutdown().await;
+    }
+    tokio::task::spawn_blocking(move || store.close()).await.map_err(io::Error::other)?;
+    tracing::info!("the service has stopped");
+    Ok(())
+}
+
+/// What every connection shares.
+struct Service {
+    tls: TlsAcceptor,
+    engine: Arc<Engine>,
+    connections: Arc<Connections>,
+    bounds: Bounds,
+    handshake: Duration,
+    draining: watch::Receiver<bool>,
+}
+
+impl Service {
+    /// Accepts connections, at most `most` at once. Does not return.
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, most: usize, tasks: &mut JoinSet<()>) {
+        loop {
+            while tasks.try_join_next().is_some() {}
+            if tasks.len() >= most {
+                // Others wait in the system's queue until one ends.
+                tasks.join_next().await;
+                continue;
+            }
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let service = Arc::clone(self);
+                    tasks.spawn(async move { service.connection(stream, peer).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+        let number = self.connections.accept();
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "no TCP_NODELAY");
+        }
+        let stream = match timeout(self.handshake, self.tls.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::info!(%peer, %error, "a handshake failed");
+                return;
+            }
+            Err(_) => {
+                tracing::info!(%peer, "a handshake took too long");
+                return;
+            }
+        };
+        let (_, session) = stream.get_ref();
+        if session.alpn_protocol() != Some(ALPN) {
+            tracing::info!(%peer, "a client without the protocol keyward/1");
+            return;
+        }
+        // A resumed session has the certificate of the first one, which may
+        // have expired since.
+        let shown = session
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .and_then(shown)
+            .filter(|shown| shown.expires > clock::seconds());
+        let Some(uid) = shown.map(|shown| shown.uid) else {
+            tracing::info!(%peer, "a certificate that names no identity, or has expired");
+            return;
+        };
+        // Entered first: a revocation from here on closes the connection.
+        let entry = self.connections.enter(uid, number);
+        let Some(identity) = self.engine.identity(uid) else {
+            tracing::warn!(%peer, identity = %uid, "a revoked or unknown identity");
+            connection::refuse(stream, self.bounds).await;
+            return;
+        };
+        tracing::debug!(%peer, identity = %identity.record.name, "connected");
+        let draining = self.draining.clone();
+        connection::serve(stream, &self.engine, uid, &entry, self.bounds, draining).await;
+    }
+}
+
+/// Opens the store and builds what stands on it.
+async fn open(
+    config: &Config,
+    connections: &Arc<Connections>,
+) -> Result<(Arc<Engine>, Arc<dyn Store>), ServeError> {
+    let path = &config.data;
+    let failed = |reason: String| ServeError::Store { path: path.clone(), reason };
+    let master = config.master_key.read()?;
+    let store = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || Redb::open(&path)
+    })
+    .await
+    .map_err(io::Error::other)?
+    .map_err(|error| match error {
+        OpenError::InUse => ServeError::StoreInUse(path.clone()),
+        OpenError::Failed(reason) => failed(reason),
+    })?;
+    let store: Arc<dyn Store> = Arc::new(store);
+
+    let meta = async |key: &str| match store.value(key).await {
+        Ok(Some(found)) => Ok(found.value),
+        Ok(None) => Err(failed(format!("it is no Keyward store: {key} is missing"))),
+        Err(error) => Err(failed(error.to_string())),
+    };
+    let format = String::from_utf8_lossy(&meta(paths::FORMAT_KEY).await?).into_owned();
+    if format.parse::<u32>().is_ok_and(|found| found > FORMAT) {
+        return Err(ServeError::StoreTooNew { path: path.clone(), found: format });
+    }
+    if format != FORMAT.to_string() {
+        return Err(failed(format!("its format is {format:?}, which never was one")));
+    }
+    let incarnation = meta(paths::INCARNATION_KEY)
+        .await?
+        .try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| failed("its incarnation is not a number".to_owned()))?;
+    let wrapped = meta(paths::DATA_KEY_KEY).await?;
+    let vault = Vault::open(&master, &wrapped).map_err(|_| ServeError::WrongMasterKey {
+        master_key: config.master_key.file.clone(),
+        path: path.clone(),
+    })?;
+    let vault = Arc::new(vault);
+    let sequence = store.sequence().await.map_err(|error| failed(error.to_string()))?;
+    let entries = store.scan("").await.map_err(|error| failed(error.to_string()))?;
+    let state = State::load(Arc::clone(&vault), sequence, entries)
+        .map_err(|error| failed(error.to_string()))?;
+    let state = Arc::new(state);
+    store.watch(Arc::new({
+        let state = Arc::clone(&state);
+        let connections = Arc::clone(connections);
+        move |commit| {
+            for identity in state.apply(commit) {
+                connections.close(identity);
+            }
+        }
+    }));
+    let workers = Workers::start(config.limits.workers, config.limits.queue)?;
+    let parts = Parts {
+        store: Arc::clone(&store),
+        vault,
+        state,
+        workers,
+        connected: Arc::clone(connections) as Arc<dyn crate::engine::Connected>,
+        incarnation,
+    };
+    Ok((Arc::new(Engine::new(parts, config)), store))
+}
+
+/// Has old operations forgotten from time to time. Does not return.
+async fn sweep(engine: &Engine) {
+    let mut ticks = interval(Duration::from_secs(30));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        engine.sweep().await;
+    }
+}
+
+fn listen_error(address: SocketAddr, error: &io::Error) -> ServeError {
+    let reason = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "address in use; stop what listens there or set another `listen`".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; set another `listen`".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    ServeError::Listen { address, reason }
+}

@@ -1,0 +1,24 @@
+//! The C interface of PKCS#11 v2.40.
+//!
+//! Pointers are checked and turned into values here, and only here. What is
+//! common to all functions is written once: the table in [`table`] makes the
+//! exported symbols, the function list and the trace line of each call, and
+//! leads it through [`process`], where panics, forks and a missing
+//! C_Initialize are caught.
+
+mod arguments;
+mod digest;
+mod encryption;
+mod general;
+mod key;
+mod object;
+mod parameter;
+mod process;
+mod random;
+mod session;
+mod signature;
+mod slot;
+mod table;
+mod template;
+
+pub use table::*;

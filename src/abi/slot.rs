@@ -1,0 +1,248 @@
+//! Slot and token management functions (section 5.5).
+
+use cryptoki_sys::*;
+use keyward_client::config::{Login, Profile};
+use keyward_crypto::digest::Hash;
+use keyward_token::mechanism::{self, Family, Mechanism};
+use keyward_wire::request::Operation;
+use keyward_wire::{InitPin, InitToken, PinState, SetPin, TokenInfo, UserType};
+
+use super::arguments::{bad, bytes, give, padded, put};
+use super::general::{MANUFACTURER, version};
+use crate::error::{Error, Result};
+use crate::library::Library;
+use crate::slot::Slot;
+
+/// PINs are from 4 to 255 bytes of UTF-8.
+const PIN_LENGTH: (CK_ULONG, CK_ULONG) = (4, 255);
+
+pub(super) unsafe fn list(
+    library: &Library,
+    _token_present: CK_BBOOL,
+    list: CK_SLOT_ID_PTR,
+    count: CK_ULONG_PTR,
+) -> Result<()> {
+    // There is a token in every slot, whether the service answers or not: the
+    // JDK counts slots once and keeps what it saw.
+    let ids: Vec<CK_SLOT_ID> = library.slots()?.iter().map(|slot| slot.id).collect();
+    // SAFETY: the host's promise.
+    unsafe { give(&ids, list, count) }?;
+    Ok(())
+}
+
+pub(super) unsafe fn info(library: &Library, id: CK_SLOT_ID, info: CK_SLOT_INFO_PTR) -> Result<()> {
+    let slot = library.slot(id)?;
+    let value = CK_SLOT_INFO {
+        slotDescription: padded(&format!("Keyward: {}", slot.config.token)),
+        manufacturerID: padded(MANUFACTURER),
+        // Never CKF_REMOVABLE_DEVICE: the JDK would look at the slot on its hot
+        // path and give a token up for ever on one failure.
+        flags: CKF_TOKEN_PRESENT,
+        hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+        firmwareVersion: version(),
+    };
+    // SAFETY: the host's promise.
+    unsafe { put(info, value) }
+}
+
+pub(super) unsafe fn token_info(
+    library: &Library,
+    id: CK_SLOT_ID,
+    info: CK_TOKEN_INFO_PTR,
+) -> Result<()> {
+    let slot = library.slot(id)?;
+    let told = slot.token_info(&library.remote);
+    let (sessions, read_write) = library.sessions.count(&slot);
+    let serial = told.as_ref().map_or("", |told| told.serial.as_str());
+    let value = CK_TOKEN_INFO {
+        label: padded(&slot.config.token),
+        manufacturerID: padded(MANUFACTURER),
+        model: padded("Keyward"),
+        serialNumber: padded(serial),
+        flags: token_flags(library, &slot, told.as_ref()),
+        ulMaxSessionCount: CK_EFFECTIVELY_INFINITE,
+        ulSessionCount: sessions as CK_ULONG,
+        ulMaxRwSessionCount: CK_EFFECTIVELY_INFINITE,
+        ulRwSessionCount: read_write as CK_ULONG,
+        ulMaxPinLen: PIN_LENGTH.1,
+        ulMinPinLen: PIN_LENGTH.0,
+        ulTotalPublicMemory: CK_UNAVAILABLE_INFORMATION,
+        ulFreePublicMemory: CK_UNAVAILABLE_INFORMATION,
+        ulTotalPrivateMemory: CK_UNAVAILABLE_INFORMATION,
+        ulFreePrivateMemory: CK_UNAVAILABLE_INFORMATION,
+        hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+        firmwareVersion: version(),
+        utcTime: padded(""),
+    };
+    // SAFETY: the host's promise.
+    unsafe { put(info, value) }
+}
+
+fn token_flags(library: &Library, slot: &Slot, told: Option<&TokenInfo>) -> CK_FLAGS {
+    let mut flags = CKF_TOKEN_INITIALIZED;
+    if library.profile == Profile::Full {
+        flags |= CKF_RNG;
+    }
+    if !slot.config.writable {
+        flags |= CKF_WRITE_PROTECTED;
+    }
+    if slot.config.login == Login::Pin {
+        flags |= CKF_LOGIN_REQUIRED;
+    }
+    if told.is_none_or(|told| told.user_pin_initialized) {
+        flags |= CKF_USER_PIN_INITIALIZED;
+    }
+    if let Some(told) = told {
+        flags |= match told.user_pin() {
+            PinState::CountLow => CKF_USER_PIN_COUNT_LOW,
+            PinState::FinalTry => CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY,
+            PinState::Locked => CKF_USER_PIN_LOCKED,
+            PinState::Fine | PinState::Unspecified => 0,
+        };
+        flags |= match told.so_pin() {
+            PinState::CountLow => CKF_SO_PIN_COUNT_LOW,
+            PinState::FinalTry => CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_FINAL_TRY,
+            PinState::Locked => CKF_SO_PIN_LOCKED,
+            PinState::Fine | PinState::Unspecified => 0,
+        };
+    }
+    flags
+}
+
+pub(super) unsafe fn wait_for_event(
+    _: &Library,
+    flags: CK_FLAGS,
+    _slot: CK_SLOT_ID_PTR,
+    reserved: CK_VOID_PTR,
+) -> Result<()> {
+    if !reserved.is_null() {
+        return Err(bad("pReserved"));
+    }
+    if flags & CKF_DONT_BLOCK == 0 {
+        return Err(CKR_FUNCTION_NOT_SUPPORTED.into());
+    }
+    Err(CKR_NO_EVENT.into())
+}
+
+pub(super) unsafe fn mechanism_list(
+    library: &Library,
+    id: CK_SLOT_ID,
+    list: CK_MECHANISM_TYPE_PTR,
+    count: CK_ULONG_PTR,
+) -> Result<()> {
+    library.slot(id)?;
+    let listed: Vec<CK_MECHANISM_TYPE> = mechanism::REGISTRY
+        .iter()
+        .filter(|mechanism| library.profile == Profile::Full || mechanism.tls)
+        .map(|mechanism| mechanism.number)
+        .collect();
+    // SAFETY: the host's promise.
+    unsafe { give(&listed, list, count) }?;
+    Ok(())
+}
+
+pub(super) unsafe fn mechanism_info(
+    library: &Library,
+    id: CK_SLOT_ID,
+    number: CK_MECHANISM_TYPE,
+    info: CK_MECHANISM_INFO_PTR,
+) -> Result<()> {
+    library.slot(id)?;
+    let mechanism = mechanism::find(number)?;
+    if library.profile == Profile::Tls && !mechanism.tls && !asked_for_pss(mechanism) {
+        return Err(CKR_MECHANISM_INVALID.into());
+    }
+    let value = CK_MECHANISM_INFO {
+        ulMinKeySize: mechanism.min_key_size,
+        ulMaxKeySize: mechanism.max_key_size,
+        flags: mechanism.flags,
+    };
+    // SAFETY: the host's promise.
+    unsafe { put(info, value) }
+}
+
+/// The JDK offers PSS only with hashes that C_GetMechanismInfo knows, although
+/// it digests itself; so these answer where they are not listed.
+fn asked_for_pss(mechanism: &Mechanism) -> bool {
+    matches!(
+        mechanism.family,
+        Family::Digest(Hash::Sha256 | Hash::Sha384 | Hash::Sha512)
+    )
+}
+
+pub(super) unsafe fn init_token(
+    library: &Library,
+    id: CK_SLOT_ID,
+    pin: CK_UTF8CHAR_PTR,
+    pin_length: CK_ULONG,
+    label: CK_UTF8CHAR_PTR,
+) -> Result<()> {
+    let slot = library.slot(id)?;
+    if label.is_null() {
+        return Err(bad("pLabel"));
+    }
+    // SAFETY: not null, and 32 bytes long by the standard.
+    let label = unsafe { bytes(label, 32) }?;
+    let label = std::str::from_utf8(label).map_err(|_| bad("pLabel"))?.trim_end();
+    if label != slot.config.token {
+        return Err(Error::new(
+            CKR_ARGUMENTS_BAD,
+            "a token keeps its label: slots and identities name it",
+        ));
+    }
+    if !slot.config.writable {
+        return Err(CKR_TOKEN_WRITE_PROTECTED.into());
+    }
+    if library.sessions.count(&slot).0 > 0 {
+        return Err(CKR_SESSION_EXISTS.into());
+    }
+    // SAFETY: the host's promise.
+    let so_pin = unsafe { bytes(pin, pin_length) }?.to_vec();
+    let operation = InitToken { so_pin, label: label.to_owned() };
+    slot.ask_for_change(&library.remote, Operation::InitToken(operation))?;
+    Ok(())
+}
+
+pub(super) unsafe fn init_pin(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    pin: CK_UTF8CHAR_PTR,
+    pin_length: CK_ULONG,
+) -> Result<()> {
+    let session = library.session(session)?;
+    if session.slot.login_state() != Some(UserType::SecurityOfficer) {
+        return Err(CKR_USER_NOT_LOGGED_IN.into());
+    }
+    // SAFETY: the host's promise.
+    let new_pin = unsafe { bytes(pin, pin_length) }?.to_vec();
+    session
+        .slot
+        .ask_for_change(&library.remote, Operation::InitPin(InitPin { new_pin }))?;
+    Ok(())
+}
+
+pub(super) unsafe fn set_pin(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    old_pin: CK_UTF8CHAR_PTR,
+    old_length: CK_ULONG,
+    new_pin: CK_UTF8CHAR_PTR,
+    new_length: CK_ULONG,
+) -> Result<()> {
+    let session = library.session(session)?;
+    if !session.read_write {
+        return Err(CKR_SESSION_READ_ONLY.into());
+    }
+    let user = session.slot.login_state().unwrap_or(UserType::User);
+    let set_pin = SetPin {
+        user_type: user as i32,
+        // SAFETY: the host's promise.
+        old_pin: unsafe { bytes(old_pin, old_length) }?.to_vec(),
+        // SAFETY: the host's promise.
+        new_pin: unsafe { bytes(new_pin, new_length) }?.to_vec(),
+    };
+    session
+        .slot
+        .ask_for_change(&library.remote, Operation::SetPin(set_pin))?;
+    Ok(())
+}

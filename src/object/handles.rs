@@ -1,0 +1,29 @@
+//! Handles. They belong to an object for the life of the process: a token
+//! object keeps its handle over refresh, logout and reconnect, and no handle is
+//! used twice, so that a stale one never means another object.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cryptoki_sys::CK_OBJECT_HANDLE;
+
+/// The handles of one slot's objects.
+#[derive(Debug, Default)]
+pub(crate) struct Handles {
+    last: AtomicU64,
+    of_unique_id: Mutex<HashMap<Arc<str>, CK_OBJECT_HANDLE>>,
+}
+
+impl Handles {
+    /// A handle that no object had; for a session object.
+    pub(crate) fn fresh(&self) -> CK_OBJECT_HANDLE {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The handle of the token object with this CKA_UNIQUE_ID.
+    pub(crate) fn of(&self, unique_id: &Arc<str>) -> CK_OBJECT_HANDLE {
+        let mut known = self.of_unique_id.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(Arc::clone(unique_id)).or_insert_with(|| self.fresh())
+    }
+}

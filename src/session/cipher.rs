@@ -1,0 +1,101 @@
+//! Encrypting and decrypting with RSA. What is public is done here.
+
+use cryptoki_sys::*;
+use keyward_token::key::{PrivateKey, PublicKey};
+use keyward_token::mechanism::{EncryptionScheme, Parameter};
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::Decrypt;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::object::Known;
+use crate::remote::{Remote, one, unexpected};
+use crate::session::signature::renewed;
+use crate::slot::Slot;
+
+/// RSA takes no more than the modulus is long; this is more than enough.
+const LONGEST_INPUT: usize = 1 << 16;
+
+/// An encryption or decryption under way.
+#[derive(Debug)]
+pub(crate) struct Cipher {
+    handle: CK_OBJECT_HANDLE,
+    key: Known,
+    scheme: EncryptionScheme,
+    input: Zeroizing<Vec<u8>>,
+    /// The result, once it is there: the host's buffer may have been too short.
+    output: Option<Zeroizing<Vec<u8>>>,
+    /// The result is no longer than this, in bytes.
+    pub(crate) bound: usize,
+}
+
+impl Cipher {
+    /// Begins: `usage` is CKA_ENCRYPT or CKA_DECRYPT.
+    pub(crate) fn new(
+        handle: CK_OBJECT_HANDLE,
+        key: Known,
+        usage: CK_ATTRIBUTE_TYPE,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: &Parameter,
+    ) -> Result<Self> {
+        let scheme = EncryptionScheme::new(mechanism, parameter)?;
+        let class = if usage == CKA_ENCRYPT { CKO_PUBLIC_KEY } else { CKO_PRIVATE_KEY };
+        if key.object.class() != class || key.object.key_type() != Some(CKK_RSA) {
+            return Err(Error::new(
+                CKR_KEY_TYPE_INCONSISTENT,
+                "encryption takes an RSA public key, decryption an RSA private key",
+            ));
+        }
+        key.object.permit(usage)?;
+        let bound = key.object.signature_length()?;
+        Ok(Self { handle, key, scheme, input: Zeroizing::default(), output: None, bound })
+    }
+
+    /// Whether the result is there already, and waits for a larger buffer.
+    pub(crate) fn is_done(&self) -> bool {
+        self.output.is_some()
+    }
+
+    pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
+        if self.input.len() + part.len() > LONGEST_INPUT {
+            return Err(Error::new(CKR_DATA_LEN_RANGE, "more data than RSA takes"));
+        }
+        self.input.extend_from_slice(part);
+        Ok(())
+    }
+
+    /// The ciphertext.
+    pub(crate) fn encrypt(&mut self) -> Result<&[u8]> {
+        if self.output.is_none() {
+            let key = PublicKey::of(self.key.object.attributes())?;
+            self.output = Some(key.encrypt(&self.scheme, &self.input)?.into());
+        }
+        Ok(self.output.as_deref().map_or(&[], Vec::as_slice))
+    }
+
+    /// The plaintext.
+    pub(crate) fn decrypt(&mut self, slot: &Slot, remote: &Remote) -> Result<&[u8]> {
+        if self.output.is_none() {
+            self.output = Some(self.decrypt_once(slot, remote)?);
+        }
+        Ok(self.output.as_deref().map_or(&[], Vec::as_slice))
+    }
+
+    fn decrypt_once(&self, slot: &Slot, remote: &Remote) -> Result<Zeroizing<Vec<u8>>> {
+        let Some(key) = self.key.reference() else {
+            let key = PrivateKey::of(self.key.object.attributes())?;
+            return Ok(key.decrypt(&self.scheme, &self.input)?);
+        };
+        let decrypt = Decrypt {
+            key: Some(key),
+            scheme: Some(self.scheme.clone().into()),
+            input: self.input.to_vec(),
+        };
+        let Answer::Plaintext(answer) = one(slot.ask(remote, Operation::Decrypt(decrypt))?)? else {
+            return Err(unexpected());
+        };
+        renewed(slot, self.handle, self.key.clone(), answer.sealed);
+        Ok(answer.value.into())
+    }
+}

@@ -1,0 +1,112 @@
+//! Sessions: they exist in the module only, so that opening and closing one
+//! costs nothing and none is lost with a connection.
+
+mod cipher;
+mod objects;
+mod signature;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use cryptoki_sys::*;
+use keyward_crypto::digest::Digester;
+use keyward_wire::UserType;
+
+use crate::error::Result;
+use crate::slot::Slot;
+
+pub(crate) use cipher::Cipher;
+pub(crate) use signature::{Signature, Verification};
+
+/// An open session. It may be used by any thread.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) handle: CK_SESSION_HANDLE,
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) read_write: bool,
+    operations: Mutex<Operations>,
+}
+
+/// What a session is in the middle of: at most one of each kind.
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
+    /// The handles that C_FindObjects has not given yet.
+    pub(crate) search: Option<VecDeque<CK_OBJECT_HANDLE>>,
+    pub(crate) signature: Option<Signature>,
+    pub(crate) verification: Option<Verification>,
+    pub(crate) encryption: Option<Cipher>,
+    pub(crate) decryption: Option<Cipher>,
+    pub(crate) digest: Option<Digester>,
+}
+
+/// All open sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    last: AtomicU64,
+    table: RwLock<HashMap<CK_SESSION_HANDLE, Arc<Session>>>,
+}
+
+impl Session {
+    pub(crate) fn operations(&self) -> MutexGuard<'_, Operations> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// CKS_... (tables 6 and 7).
+    pub(crate) fn state(&self) -> CK_STATE {
+        match (self.slot.login_state(), self.read_write) {
+            (Some(UserType::SecurityOfficer), _) => CKS_RW_SO_FUNCTIONS,
+            (Some(_), true) => CKS_RW_USER_FUNCTIONS,
+            (Some(_), false) => CKS_RO_USER_FUNCTIONS,
+            (None, true) => CKS_RW_PUBLIC_SESSION,
+            (None, false) => CKS_RO_PUBLIC_SESSION,
+        }
+    }
+}
+
+impl Sessions {
+    pub(crate) fn open(&self, slot: Arc<Slot>, read_write: bool) -> CK_SESSION_HANDLE {
+        let handle = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let session = Session { handle, slot, read_write, operations: Mutex::default() };
+        self.write().insert(handle, Arc::new(session));
+        handle
+    }
+
+    pub(crate) fn find(&self, handle: CK_SESSION_HANDLE) -> Result<Arc<Session>> {
+        self.read().get(&handle).cloned().ok_or_else(|| CKR_SESSION_HANDLE_INVALID.into())
+    }
+
+    pub(crate) fn close(&self, handle: CK_SESSION_HANDLE) -> Result<()> {
+        let (session, last) = {
+            let mut table = self.write();
+            let session = table.remove(&handle).ok_or(CKR_SESSION_HANDLE_INVALID)?;
+            let last = !table.values().any(|other| other.slot.id == session.slot.id);
+            (session, last)
+        };
+        session.slot.session_closed(handle);
+        if last {
+            session.slot.all_sessions_closed();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close_all(&self, slot: &Slot) {
+        self.write().retain(|_, session| session.slot.id != slot.id);
+        slot.all_sessions_closed();
+    }
+
+    /// How many sessions the slot has, and how many of them are read-write.
+    pub(crate) fn count(&self, slot: &Slot) -> (usize, usize) {
+        let table = self.read();
+        let own = || table.values().filter(|session| session.slot.id == slot.id);
+        (own().count(), own().filter(|session| session.read_write).count())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<CK_SESSION_HANDLE, Arc<Session>>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<CK_SESSION_HANDLE, Arc<Session>>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

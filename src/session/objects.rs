@@ -1,0 +1,175 @@
+//! Making, copying, changing and destroying objects in a session.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use keyward_token::{Attributes, Object, rules};
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{CopyObject, CreateObject, DestroyObject, GenerateKeyPair, SetAttributes};
+
+use crate::error::{Error, Result};
+use crate::object::{self, Known, Place};
+use crate::remote::{self, Remote, one, unexpected};
+use crate::session::Session;
+
+impl Session {
+    /// C_CreateObject. A session object that is not sensitive stays here.
+    pub(crate) fn create_object(
+        &self,
+        remote: &Remote,
+        template: Attributes,
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let object = rules::create(template.clone())?;
+        self.may_make(&object)?;
+        if !object.is_token_object() && !object.is_sensitive() {
+            return Ok(self.keep(object));
+        }
+        self.create_remotely(remote, &template)
+    }
+
+    /// C_GenerateKeyPair: the handles of the public and the private key.
+    pub(crate) fn generate_key_pair(
+        &self,
+        remote: &Remote,
+        mechanism: CK_MECHANISM_TYPE,
+        public_template: &Attributes,
+        private_template: &Attributes,
+    ) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+        for template in [public_template, private_template] {
+            self.may_write(template.is_true(CKA_TOKEN))?;
+        }
+        self.may_see(private_template.boolean(CKA_PRIVATE) != Some(false))?;
+        let generate = GenerateKeyPair {
+            mechanism,
+            public_template: public_template.into(),
+            private_template: private_template.into(),
+        };
+        let frames = self.slot.ask_for_change(remote, Operation::GenerateKeyPair(generate))?;
+        let Answer::KeyPair(pair) = one(frames)? else { return Err(unexpected()) };
+        let (Some(public), Some(private)) = (pair.public_key, pair.private_key) else {
+            return Err(unexpected());
+        };
+        Ok((
+            self.slot.take_in(self.handle, public)?,
+            self.slot.take_in(self.handle, private)?,
+        ))
+    }
+
+    /// C_CopyObject.
+    pub(crate) fn copy_object(
+        &self,
+        remote: &Remote,
+        source: CK_OBJECT_HANDLE,
+        template: &Attributes,
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let known = self.slot.object(remote, source)?;
+        let copy = rules::copy(&known.object, template)?;
+        self.may_make(&copy)?;
+        let Some(reference) = known.reference() else {
+            if copy.is_token_object() || copy.is_sensitive() {
+                // The service has never seen the source.
+                return self.create_remotely(remote, &as_template(&copy));
+            }
+            return Ok(self.keep(copy));
+        };
+        let request = CopyObject { source: Some(reference), template: template.into() };
+        let frames = self.slot.ask_for_change(remote, Operation::CopyObject(request))?;
+        self.slot.take_in(self.handle, remote::object(frames)?)
+    }
+
+    /// C_SetAttributeValue.
+    pub(crate) fn set_attributes(
+        &self,
+        remote: &Remote,
+        handle: CK_OBJECT_HANDLE,
+        template: &Attributes,
+    ) -> Result<()> {
+        let known = self.slot.object(remote, handle)?;
+        self.may_write(known.object.is_token_object())?;
+        let changed = rules::change(&known.object, template)?;
+        let Some(reference) = known.reference() else {
+            let changed = Known { object: Arc::new(changed), place: Place::Local };
+            self.slot.replace(handle, changed);
+            return Ok(());
+        };
+        let request = SetAttributes { object: Some(reference), template: template.into() };
+        let frames = self.slot.ask_for_change(remote, Operation::SetAttributes(request))?;
+        let answer = remote::object(frames)?;
+        if known.object.is_token_object() {
+            self.slot.take_in(self.handle, answer)?;
+        } else {
+            self.slot.replace(handle, object::from_wire(answer)?);
+        }
+        Ok(())
+    }
+
+    /// C_DestroyObject.
+    pub(crate) fn destroy_object(&self, remote: &Remote, handle: CK_OBJECT_HANDLE) -> Result<()> {
+        let known = self.slot.object(remote, handle)?;
+        self.may_write(known.object.is_token_object())?;
+        rules::may_destroy(&known.object)?;
+        if let Place::Token(unique_id) = &known.place {
+            let destroy = DestroyObject { unique_id: unique_id.to_string() };
+            self.slot.ask_for_change(remote, Operation::DestroyObject(destroy))?;
+        }
+        self.slot.remove(handle);
+        Ok(())
+    }
+
+    fn create_remotely(&self, remote: &Remote, template: &Attributes) -> Result<CK_OBJECT_HANDLE> {
+        let create = CreateObject { template: template.into() };
+        let frames = self.slot.ask_for_change(remote, Operation::CreateObject(create))?;
+        self.slot.take_in(self.handle, remote::object(frames)?)
+    }
+
+    fn keep(&self, object: Object) -> CK_OBJECT_HANDLE {
+        let known = Known { object: Arc::new(object), place: Place::Local };
+        self.slot.adopt(self.handle, known)
+    }
+
+    fn may_make(&self, object: &Object) -> Result<()> {
+        self.may_write(object.is_token_object())?;
+        self.may_see(object.is_private())
+    }
+
+    /// Token objects are changed in a read-write session only (table 7).
+    fn may_write(&self, token_object: bool) -> Result<()> {
+        if !token_object {
+            return Ok(());
+        }
+        if !self.slot.config.writable {
+            return Err(Error::new(
+                CKR_TOKEN_WRITE_PROTECTED,
+                "the slot is not `writable` in client.toml",
+            ));
+        }
+        if !self.read_write {
+            return Err(CKR_SESSION_READ_ONLY.into());
+        }
+        Ok(())
+    }
+
+    /// Private objects are for the user only (table 7).
+    fn may_see(&self, private: bool) -> Result<()> {
+        if private && !self.slot.is_user() {
+            return Err(CKR_USER_NOT_LOGGED_IN.into());
+        }
+        Ok(())
+    }
+}
+
+/// The template that makes an object anew: without what the token says itself.
+fn as_template(object: &Object) -> Attributes {
+    let mut template = object.attributes().clone();
+    for attribute in [
+        CKA_UNIQUE_ID,
+        CKA_LOCAL,
+        CKA_KEY_GEN_MECHANISM,
+        CKA_ALWAYS_SENSITIVE,
+        CKA_NEVER_EXTRACTABLE,
+    ] {
+        template.remove(attribute);
+    }
+    template
+}

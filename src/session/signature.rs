@@ -1,0 +1,170 @@
+//! Signing and verifying. The digest is made here; what goes to the service is
+//! the digest, and only for a key that is there.
+
+use cryptoki_sys::*;
+use keyward_crypto::digest::Digester;
+use keyward_token::key::{PrivateKey, PublicKey};
+use keyward_token::mechanism::{Parameter, Signing};
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::Sign;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::object::{Known, Place};
+use crate::remote::{Remote, one, unexpected};
+use crate::slot::Slot;
+
+/// What is signed without being digested is no longer than the largest key.
+const LONGEST_INPUT: usize = 1 << 16;
+
+/// A signature under way.
+#[derive(Debug)]
+pub(crate) struct Signature {
+    handle: CK_OBJECT_HANDLE,
+    key: Known,
+    signing: Signing,
+    input: Input,
+    /// How long the signature will be, in bytes.
+    pub(crate) length: usize,
+}
+
+/// A verification under way.
+#[derive(Debug)]
+pub(crate) struct Verification {
+    key: PublicKey,
+    signing: Signing,
+    input: Input,
+}
+
+/// What has come of the data so far.
+#[derive(Debug)]
+enum Input {
+    Digest(Digester),
+    Whole(Zeroizing<Vec<u8>>),
+}
+
+impl Signature {
+    pub(crate) fn new(
+        handle: CK_OBJECT_HANDLE,
+        key: Known,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: &Parameter,
+    ) -> Result<Self> {
+        let signing = Signing::new(mechanism, parameter)?;
+        if key.object.class() != CKO_PRIVATE_KEY {
+            return Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "signing takes a private key"));
+        }
+        check_type(&key, &signing)?;
+        key.object.permit(CKA_SIGN)?;
+        let length = key.object.signature_length()?;
+        Ok(Self { handle, input: Input::new(&signing), key, signing, length })
+    }
+
+    pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
+        self.input.update(part)
+    }
+
+    pub(crate) fn finish(self, slot: &Slot, remote: &Remote) -> Result<Vec<u8>> {
+        let input = self.input.finish(&self.signing)?;
+        let Some(key) = self.key.reference() else {
+            let key = PrivateKey::of(self.key.object.attributes())?;
+            return Ok(key.sign(self.signing.scheme, &input)?);
+        };
+        let sign = Sign {
+            key: Some(key),
+            scheme: Some(self.signing.scheme.into()),
+            input: input.to_vec(),
+        };
+        let Answer::Signature(answer) = one(slot.ask(remote, Operation::Sign(sign))?)? else {
+            return Err(unexpected());
+        };
+        if answer.value.len() != self.length {
+            return Err(unexpected());
+        }
+        renewed(slot, self.handle, self.key, answer.sealed);
+        Ok(answer.value)
+    }
+}
+
+impl Verification {
+    pub(crate) fn new(
+        key: &Known,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: &Parameter,
+    ) -> Result<Self> {
+        let signing = Signing::new(mechanism, parameter)?;
+        if key.object.class() != CKO_PUBLIC_KEY {
+            return Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "verifying takes a public key"));
+        }
+        check_type(key, &signing)?;
+        key.object.permit(CKA_VERIFY)?;
+        Ok(Self {
+            key: PublicKey::of(key.object.attributes())?,
+            input: Input::new(&signing),
+            signing,
+        })
+    }
+
+    pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
+        self.input.update(part)
+    }
+
+    pub(crate) fn finish(self, signature: &[u8]) -> Result<()> {
+        let input = self.input.finish(&self.signing)?;
+        Ok(self.key.verify(self.signing.scheme, &input, signature)?)
+    }
+}
+
+impl Input {
+    fn new(signing: &Signing) -> Self {
+        match signing.hash {
+            Some(hash) => Self::Digest(Digester::new(hash)),
+            None => Self::Whole(Zeroizing::default()),
+        }
+    }
+
+    fn update(&mut self, part: &[u8]) -> Result<()> {
+        match self {
+            Self::Digest(digester) => digester.update(part),
+            Self::Whole(whole) if whole.len() + part.len() > LONGEST_INPUT => {
+                return Err(Error::new(
+                    CKR_DATA_LEN_RANGE,
+                    "more data than a mechanism without a digest takes",
+                ));
+            }
+            Self::Whole(whole) => whole.extend_from_slice(part),
+        }
+        Ok(())
+    }
+
+    fn finish(self, signing: &Signing) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(match self {
+            Self::Whole(whole) => whole,
+            Self::Digest(digester) => {
+                let hash = digester.hash();
+                let digest = digester.finish();
+                if signing.digest_info {
+                    hash.digest_info(&digest).map_err(keyward_token::key::from_crypto)?
+                } else {
+                    digest
+                }
+                .into()
+            }
+        })
+    }
+}
+
+/// Keeps the sealed blob whose expiry was renewed by its use.
+pub(super) fn renewed(slot: &Slot, handle: CK_OBJECT_HANDLE, key: Known, sealed: Vec<u8>) {
+    if !sealed.is_empty() && matches!(key.place, Place::Sealed(_)) {
+        slot.replace(handle, Known { place: Place::Sealed(sealed.into()), ..key });
+    }
+}
+
+fn check_type(key: &Known, signing: &Signing) -> Result<()> {
+    if key.object.key_type() == Some(signing.key_type()) {
+        return Ok(());
+    }
+    Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "the key is not of the mechanism's type"))
+}

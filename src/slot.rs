@@ -1,0 +1,457 @@
+//! A slot and its token: login, catalogue, session objects.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cryptoki_sys::*;
+use keyward_client::config::{self, Profile};
+use keyward_token::Attributes;
+use keyward_wire::catalogue_result::State as CatalogueState;
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{self as wire, ErrorCode, Response, Revision, Ticket, TokenInfo, UserType};
+
+use crate::error::{Error, Result};
+use crate::object::{self, Catalogue, Extent, Handles, Known, SessionObjects};
+use crate::remote::{Asker, Remote, unexpected};
+
+/// A search asks the service whether the catalogue is still right when the last
+/// proof of that is older than this.
+const PROOF_LASTS: Duration = Duration::from_secs(1);
+
+/// How many objects one page of a search brings at most.
+const PAGE: u32 = 500;
+
+/// A slot and the token in it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) id: CK_SLOT_ID,
+    pub(crate) config: config::Slot,
+    profile: Profile,
+    handles: Handles,
+    state: Mutex<State>,
+    session_objects: Mutex<SessionObjects>,
+    /// Held over login, logout and refresh, so that there is one at a time.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    login: Option<UserType>,
+    ticket: Option<Ticket>,
+    /// As the present login sees the token.
+    catalogue: Option<Arc<Catalogue>>,
+    /// When the catalogue was last known to be right.
+    proof: Option<Instant>,
+    /// The newest revision that the service has told; no answer may be older.
+    newest: Option<Revision>,
+    info: Option<(TokenInfo, Instant)>,
+}
+
+impl Slot {
+    pub(crate) fn new(id: CK_SLOT_ID, config: config::Slot, profile: Profile) -> Self {
+        Self {
+            id,
+            config,
+            profile,
+            handles: Handles::default(),
+            state: Mutex::default(),
+            session_objects: Mutex::default(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// A slot whose token the service has just described.
+    pub(crate) fn described(id: CK_SLOT_ID, info: TokenInfo, profile: Profile) -> Self {
+        let login = match info.login_mode() {
+            wire::LoginMode::Certificate => config::Login::Certificate,
+            _ => config::Login::Pin,
+        };
+        let slot = Self::new(
+            id,
+            config::Slot { token: info.label.clone(), login, writable: !info.read_only },
+            profile,
+        );
+        slot.state().info = Some((info, Instant::now()));
+        slot
+    }
+
+    // ---- login -------------------------------------------------------------
+
+    /// Who is logged in.
+    pub(crate) fn login_state(&self) -> Option<UserType> {
+        self.state().login
+    }
+
+    /// Whether private objects may be seen and used.
+    pub(crate) fn is_user(&self) -> bool {
+        self.config.login == config::Login::Certificate
+            || self.state().login == Some(UserType::User)
+    }
+
+    /// Logs in, and brings the catalogue along.
+    pub(crate) fn login(&self, remote: &Remote, user: UserType, pin: Option<&[u8]>) -> Result<()> {
+        let _turn = self.turn();
+        match self.state().login {
+            Some(present) if present == user => return Err(CKR_USER_ALREADY_LOGGED_IN.into()),
+            Some(_) => return Err(CKR_USER_ANOTHER_ALREADY_LOGGED_IN.into()),
+            None => {}
+        }
+        let started = Instant::now();
+        let by_certificate = self.config.login == config::Login::Certificate;
+        let login = wire::Login {
+            user_type: user as i32,
+            // The certificate is enough; whatever PIN the host has is not sent.
+            pin: pin.filter(|_| !(by_certificate && user == UserType::User)).map(<[u8]>::to_vec),
+            want_catalogue: user == UserType::User,
+            known: None,
+        };
+        self.state().info = None;
+        let frames = remote.ask(&self.asker(), Operation::Login(login))?;
+        self.note(&frames);
+        let mut info = None;
+        for frame in &frames {
+            if let Some(Answer::Login(result)) = &frame.result {
+                info.clone_from(&result.token);
+            }
+        }
+        let ticket = frames.iter().find_map(|frame| frame.ticket.clone());
+        let catalogue = self.catalogue_of(frames)?;
+        let mut state = self.state();
+        state.login = Some(user);
+        state.ticket = ticket;
+        state.info = info.map(|info| (info, started));
+        state.proof = catalogue.is_some().then_some(started);
+        state.catalogue = catalogue.map(Arc::new);
+        Ok(())
+    }
+
+    /// Logs out: private session objects are gone, token objects keep their
+    /// handles.
+    pub(crate) fn logout(&self) -> Result<()> {
+        let _turn = self.turn();
+        if self.state().login.is_none() {
+            return Err(CKR_USER_NOT_LOGGED_IN.into());
+        }
+        self.forget_login();
+        Ok(())
+    }
+
+    /// The last session was closed (section 5.6.2).
+    pub(crate) fn all_sessions_closed(&self) {
+        let _turn = self.turn();
+        self.forget_login();
+        *self.session_objects() = SessionObjects::default();
+    }
+
+    fn forget_login(&self) {
+        let mut state = self.state();
+        state.login = None;
+        state.ticket = None;
+        state.catalogue = None;
+        state.proof = None;
+        drop(state);
+        self.session_objects().logout();
+    }
+
+    // ---- the token ---------------------------------------------------------
+
+    /// What is known of the token. In profile `full` the service is asked, for
+    /// a moment, unless it was just now.
+    pub(crate) fn token_info(&self, remote: &Remote) -> Option<TokenInfo> {
+        let known = self.state().info.clone();
+        if let Some((info, when)) = &known
+            && when.elapsed() < PROOF_LASTS
+        {
+            return Some(info.clone());
+        }
+        if self.profile == Profile::Full
+            && let Ok(Some(info)) = remote.token_info(&self.config.token)
+        {
+            self.state().info = Some((info.clone(), Instant::now()));
+            return Some(info);
+        }
+        known.map(|(info, _)| info)
+    }
+
+    /// Asks the service something about this token.
+    pub(crate) fn ask(&self, remote: &Remote, operation: Operation) -> Result<Vec<Response>> {
+        match remote.ask(&self.asker(), operation) {
+            Ok(frames) => {
+                self.note(&frames);
+                Ok(frames)
+            }
+            Err(error) => {
+                if error.code() == ErrorCode::TicketInvalid {
+                    // Back to the public state, so that the host's next attempt
+                    // logs in again.
+                    self.forget_login();
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Asks for a change. What is known of the token is out of date then.
+    pub(crate) fn ask_for_change(
+        &self,
+        remote: &Remote,
+        operation: Operation,
+    ) -> Result<Vec<Response>> {
+        let frames = self.ask(remote, operation)?;
+        let mut state = self.state();
+        state.proof = None;
+        state.info = None;
+        Ok(frames)
+    }
+
+    /// Keeps what every answer may bring: a renewed ticket, a newer revision.
+    fn note(&self, frames: &[Response]) {
+        let mut state = self.state();
+        for frame in frames {
+            if frame.ticket.is_some() && state.login.is_some() {
+                state.ticket.clone_from(&frame.ticket);
+            }
+            if let Some(told) = frame.revision
+                && state.newest.is_none_or(|newest| {
+                    newest.incarnation != told.incarnation || newest.sequence < told.sequence
+                })
+            {
+                state.newest = Some(told);
+            }
+        }
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        let state = self.state();
+        Asker {
+            token: &self.config.token,
+            ticket: state.ticket.clone(),
+            at_least: state.newest,
+        }
+    }
+
+    // ---- objects -----------------------------------------------------------
+
+    /// An object by its handle.
+    ///
+    /// # Errors
+    /// CKR_OBJECT_HANDLE_INVALID if there is none, or if it may not be seen.
+    pub(crate) fn object(&self, remote: &Remote, handle: CK_OBJECT_HANDLE) -> Result<Known> {
+        if let Some(known) = self.session_objects().object(handle) {
+            return Ok(known.clone());
+        }
+        let catalogue = self.state().catalogue.clone();
+        let catalogue = match catalogue {
+            Some(catalogue) => catalogue,
+            None => self.refresh(remote)?,
+        };
+        catalogue
+            .object(handle)
+            .cloned()
+            .ok_or_else(|| Error::new(CKR_OBJECT_HANDLE_INVALID, "no visible object has this handle"))
+    }
+
+    /// The handles of the objects that match, token objects first.
+    pub(crate) fn search(
+        &self,
+        remote: &Remote,
+        template: &Attributes,
+    ) -> Result<Vec<CK_OBJECT_HANDLE>> {
+        let mut found = if template.boolean(CKA_TOKEN) == Some(false) {
+            Vec::new()
+        } else {
+            let catalogue = self.fresh_catalogue(remote)?;
+            match catalogue.extent {
+                Extent::Complete => {
+                    catalogue.search(template).into_iter().map(|(handle, _)| handle).collect()
+                }
+                Extent::Partial => self.search_remotely(remote, template)?,
+            }
+        };
+        let session_objects = self.session_objects();
+        let visible = self.is_user();
+        found.extend(
+            session_objects
+                .search(template)
+                .into_iter()
+                .filter(|(_, known)| visible || !known.object.is_private())
+                .map(|(handle, _)| handle),
+        );
+        Ok(found)
+    }
+
+    /// Takes a session object in.
+    pub(crate) fn adopt(&self, session: CK_SESSION_HANDLE, known: Known) -> CK_OBJECT_HANDLE {
+        let handle = self.handles.fresh();
+        self.session_objects().insert(handle, session, known);
+        handle
+    }
+
+    /// Takes in what the service has made or changed: a token object, or a
+    /// session object of `session`.
+    pub(crate) fn take_in(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: wire::Object,
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let known = object::from_wire(object)?;
+        let object::Place::Token(unique_id) = &known.place else {
+            return Ok(self.adopt(session, known));
+        };
+        let handle = self.handles.of(unique_id);
+        self.edit(|catalogue| catalogue.with([(handle, known)], None));
+        Ok(handle)
+    }
+
+    /// Puts another state in the place of a session object.
+    pub(crate) fn replace(&self, handle: CK_OBJECT_HANDLE, known: Known) {
+        self.session_objects().replace(handle, known);
+    }
+
+    /// Forgets an object that was destroyed.
+    pub(crate) fn remove(&self, handle: CK_OBJECT_HANDLE) {
+        self.session_objects().remove(handle);
+        self.edit(|catalogue| catalogue.with([], Some(handle)));
+    }
+
+    /// Forgets the session objects of a session that was closed.
+    pub(crate) fn session_closed(&self, session: CK_SESSION_HANDLE) {
+        self.session_objects().close(session);
+    }
+
+    fn edit(&self, change: impl FnOnce(&Catalogue) -> Catalogue) {
+        let mut state = self.state();
+        if let Some(catalogue) = &state.catalogue {
+            state.catalogue = Some(Arc::new(change(catalogue)));
+        }
+    }
+
+    // ---- the catalogue -----------------------------------------------------
+
+    /// The catalogue, asked after if its proof is old. If the service does not
+    /// answer, what is known has to do.
+    fn fresh_catalogue(&self, remote: &Remote) -> Result<Arc<Catalogue>> {
+        let known = {
+            let state = self.state();
+            if let (Some(catalogue), Some(proof)) = (&state.catalogue, state.proof)
+                && proof.elapsed() < PROOF_LASTS
+            {
+                return Ok(Arc::clone(catalogue));
+            }
+            state.catalogue.clone()
+        };
+        match (self.refresh(remote), known) {
+            (Err(error), Some(known)) if error.is_outage() => Ok(known),
+            (result, _) => result,
+        }
+    }
+
+    /// Asks the service for the catalogue, or whether it is unchanged.
+    fn refresh(&self, remote: &Remote) -> Result<Arc<Catalogue>> {
+        let asked = Instant::now();
+        let _turn = self.turn();
+        let known = {
+            let state = self.state();
+            // Another thread did it while this one waited for its turn.
+            if let (Some(catalogue), Some(proof)) = (&state.catalogue, state.proof)
+                && proof >= asked
+            {
+                return Ok(Arc::clone(catalogue));
+            }
+            state.catalogue.as_ref().map(|catalogue| catalogue.revision)
+        };
+        let started = Instant::now();
+        let frames = self.ask(remote, Operation::Catalogue(wire::Catalogue { known }))?;
+        let newer = self.catalogue_of(frames)?;
+        let mut state = self.state();
+        let catalogue = match (newer, &state.catalogue) {
+            (Some(catalogue), _) => Arc::new(catalogue),
+            (None, Some(unchanged)) => Arc::clone(unchanged),
+            (None, None) => return Err(unexpected()),
+        };
+        state.catalogue = Some(Arc::clone(&catalogue));
+        state.proof = Some(started);
+        Ok(catalogue)
+    }
+
+    /// The catalogue in an answer; `None` if it says that nothing has changed,
+    /// or if there is none in it.
+    fn catalogue_of(&self, frames: Vec<Response>) -> Result<Option<Catalogue>> {
+        let mut extent = None;
+        let mut revision = Revision::default();
+        let mut objects = Vec::new();
+        for frame in frames {
+            let Some(Answer::Catalogue(part)) = frame.result else { continue };
+            match part.state() {
+                CatalogueState::Unchanged => return Ok(None),
+                CatalogueState::TooLarge => extent = Some(Extent::Partial),
+                CatalogueState::Complete => extent = Some(Extent::Complete),
+                CatalogueState::Unspecified => return Err(unexpected()),
+            }
+            revision = frame.revision.unwrap_or_default();
+            for object in part.objects {
+                objects.extend(self.entry(object)?);
+            }
+        }
+        Ok(extent.map(|extent| Catalogue::new(revision, extent, objects)))
+    }
+
+    /// Searches a token that is too large for a catalogue.
+    fn search_remotely(
+        &self,
+        remote: &Remote,
+        template: &Attributes,
+    ) -> Result<Vec<CK_OBJECT_HANDLE>> {
+        let mut found = Vec::new();
+        let mut cursor = Vec::new();
+        loop {
+            let find = wire::Find { template: template.into(), cursor, most: PAGE };
+            let Answer::Find(page) = crate::remote::one(self.ask(remote, Operation::Find(find))?)?
+            else {
+                return Err(unexpected());
+            };
+            let entries: Vec<_> = page
+                .objects
+                .into_iter()
+                .map(|object| self.entry(object))
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .flatten()
+                .collect();
+            found.extend(entries.iter().map(|(handle, _)| *handle));
+            self.edit(|catalogue| catalogue.with(entries, None));
+            if page.cursor.is_empty() {
+                return Ok(found);
+            }
+            cursor = page.cursor;
+        }
+    }
+
+    /// A token object with its handle; `None` if the profile hides it.
+    fn entry(&self, object: wire::Object) -> Result<Option<(CK_OBJECT_HANDLE, Known)>> {
+        let known = object::from_wire(object)?;
+        let object::Place::Token(unique_id) = &known.place else {
+            return Err(unexpected());
+        };
+        let hidden = self.profile == Profile::Tls
+            && (known.object.class() == CKO_SECRET_KEY
+                || known.object.attributes().is_true(CKA_ALWAYS_AUTHENTICATE));
+        if hidden {
+            return Ok(None);
+        }
+        Ok(Some((self.handles.of(unique_id), known)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session_objects(&self) -> MutexGuard<'_, SessionObjects> {
+        self.session_objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
