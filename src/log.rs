@@ -14,7 +14,7 @@ use keyward_client::config::{self, Level};
 use crate::error::Error;
 
 /// Says what is logged when the config does not: `off`, `error` or `trace`.
-const VARIABLE: &str = "KEYWARD_LOG";
+const VARIABLE: &str = "KEYWARD_PKCS11_LOG";
 
 /// Where lines go.
 #[derive(Debug)]

@@ -10,6 +10,8 @@ mod arguments;
 mod digest;
 mod encryption;
 mod general;
+#[cfg(test)]
+mod header;
 mod key;
 mod object;
 mod parameter;

@@ -93,7 +93,7 @@ impl PinSource<'_> {
             return Ok(Zeroizing::new(pin.to_owned()));
         }
         if let Some(file) = self.file.1 {
-            return self.from_file(file);
+            return self.of_file(file);
         }
         if let Some(pin) = self.variable.and_then(|name| std::env::var(name).ok()) {
             return Ok(Zeroizing::new(pin));
@@ -110,7 +110,7 @@ impl PinSource<'_> {
         self.ask()
     }
 
-    fn from_file(&self, file: &Path) -> Result<Zeroizing<String>> {
+    fn of_file(&self, file: &Path) -> Result<Zeroizing<String>> {
         let mut pin = Zeroizing::new(String::new());
         if file == Path::new("-") {
             io::stdin().read_to_string(&mut pin).context("standard input")?;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use cryptoki_sys::*;
 use keyward_crypto::digest::Hash;
 use keyward_crypto::ec::{Curve, EcPrivateKey};
-use keyward_crypto::key::PrivateKey;
+use keyward_crypto::PrivateKey;
 use keyward_crypto::rsa::RsaPrivateKey;
 use keyward_token::Attributes;
 use keyward_wire::request::Operation;

@@ -149,7 +149,9 @@ impl Engine {
                 Err(error) => Err(error),
             },
         };
-        operation.as_mut().map_or((), wipe);
+        if let Some(operation) = &mut operation {
+            wipe(operation);
+        }
         if let Err(error) = &result {
             self.counters.fail(token, name);
             self.log_failure(uid, id, &label, name, error);

@@ -171,9 +171,9 @@ async fn write(
 }
 
 /// A future whose panic is a value.
-struct CatchUnwind<T>(Pin<Box<dyn Future<Output = T> + Send>>);
+struct CatchUnwind<'a, T>(Pin<Box<dyn Future<Output = T> + Send + 'a>>);
 
-impl<T> Future for CatchUnwind<T> {
+impl<T> Future for CatchUnwind<'_, T> {
     type Output = Result<T, Box<dyn Any + Send>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

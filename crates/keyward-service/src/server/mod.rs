@@ -154,7 +154,14 @@ pub async fn serve(
         tracing::warn!(connections = tasks.len(), "some connections did not end in time");
         tasks.shutdown().await;
     }
-    tokio::task::spawn_blocking(move || store.close()).await.map_err(io::Error::other)?;
+    drop(service);
+    // Both wait for threads.
+    tokio::task::spawn_blocking(move || {
+        drop(engine);
+        store.close();
+    })
+    .await
+    .map_err(io::Error::other)?;
     tracing::info!("the service has stopped");
     Ok(())
 }

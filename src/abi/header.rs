@@ -1,0 +1,65 @@
+//! `include/keyward_pkcs11.h`, made from the table. The test fails when the
+//! file is not what the table says; `KEYWARD_BLESS=1 cargo test header` writes
+//! it anew.
+
+use super::table::FUNCTIONS;
+
+const PROLOGUE: &str = "\
+/*
+ * Keyward's PKCS#11 module, libkeyward_pkcs11.so: its exported symbols.
+ *
+ * Generated from src/abi/table.rs; do not edit.
+ *
+ * The types come from the PKCS#11 headers of your choice (OASIS, p11-kit,
+ * NSS); include them first. Hosts call through C_GetFunctionList; the other
+ * symbols are there for those that look functions up by name.
+ */
+
+#ifndef KEYWARD_PKCS11_H
+#define KEYWARD_PKCS11_H
+
+/* The version of the standard that C_GetFunctionList speaks. */
+#define KEYWARD_CRYPTOKI_VERSION_MAJOR 2
+#define KEYWARD_CRYPTOKI_VERSION_MINOR 40
+
+/*
+ * Environment: KEYWARD_CONFIG names the config file, else it is
+ * /etc/keyward/client.toml. KEYWARD_PKCS11_LOG=error|trace logs to stderr.
+ * There are no vendor-defined mechanisms, attributes or return values.
+ */
+
+#ifdef __cplusplus
+extern \"C\" {
+#endif
+";
+
+const EPILOGUE: &str = "
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KEYWARD_PKCS11_H */
+";
+
+fn header() -> String {
+    let prototypes: String = FUNCTIONS
+        .iter()
+        .map(|(name, arguments)| {
+            let arguments: Vec<String> = arguments
+                .iter()
+                .map(|(name, kind)| format!("    {kind} {}", name.trim_start_matches("r#")))
+                .collect();
+            format!("\nCK_RV {name}(\n{});\n", arguments.join(",\n"))
+        })
+        .collect();
+    format!("{PROLOGUE}{prototypes}{EPILOGUE}")
+}
+
+#[test]
+fn header_is_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/include/keyward_pkcs11.h");
+    if std::env::var_os("KEYWARD_BLESS").is_some() {
+        std::fs::write(path, header()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), header());
+}
