@@ -13,6 +13,7 @@ Sets up SoftHSM tokens, one for each key, and a CA in DIR (target/try-softhsm; u
 there), then runs the TLS matrix and the other programs on each JDK of tests/.cache/jdks.env, which
 tests/tools/install.sh writes. A run in a root of its own needs SoftHSM there: see install.sh --with.
   KEYWARD_JVMS="17 25"          the JDKs, of those in the file
+  KEYWARD_JDKS=FILE             that file, if another one (see install.sh --env)
   KEYWARD_SOFTHSM_MODULE=FILE   SoftHSM's library, as those JVMs see it
 TEXT
 }
@@ -31,9 +32,10 @@ esac
 dir=${1:-$project/target/try-softhsm}
 keys=(rsa2048 rsa3072 rsa4096 p256 p384 p521)
 
-[[ -f $project/tests/.cache/jdks.env ]] || die "tests/.cache/jdks.env is missing; run tests/tools/install.sh"
+jdks=${KEYWARD_JDKS:-$project/tests/.cache/jdks.env}
+[[ -f $jdks ]] || die "$jdks is missing; run tests/tools/install.sh"
 # shellcheck source=/dev/null
-source "$project/tests/.cache/jdks.env"
+source "$jdks"
 export KEYWARD_JAVA17
 classes=$("$here/build.sh")
 mkdir -p "$dir"
@@ -101,7 +103,7 @@ done
 for version in ${KEYWARD_JVMS:-17 25}; do
     variable=KEYWARD_JAVA$version
     java=${!variable-}
-    [[ -n $java ]] || die "tests/.cache/jdks.env has no $variable; run tests/tools/install.sh --jdks '... $version'"
+    [[ -n $java ]] || die "$jdks has no $variable; run tests/tools/install.sh --jdks '... $version'"
     token=(--library "$module" --pin 1234 --slot)
     failed=()
     # step NAME COMMAND...: keeps the output, goes on after a failure.

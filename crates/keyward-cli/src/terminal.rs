@@ -49,8 +49,8 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
         return Ok(());
     }
     let Some(mut terminal) = terminal() else {
-        return Err(Failure::new(format!("{question} There is no terminal to ask on"))
-            .hint("say --yes if that is what you want")
+        return Err(Failure::new("this is done only after a question, and there is no terminal to ask on")
+            .hint(format!("{question} Then say --yes"))
             .into());
     };
     write!(terminal, "{question} [y/N] ")?;

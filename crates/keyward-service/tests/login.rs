@@ -129,8 +129,7 @@ async fn a_repeated_wrong_login_counts_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_is_bound_to_identity_instance_and_token() {
     let service = Service::start().await;
-    let mut client = service.user().await;
-    let ticket = client.ticket.clone();
+    let ticket = service.user().await.ticket;
     let mut admin = service.admin().await;
     admin.create_token("other").await;
     let both = [("dev", false), ("other", false)];
@@ -203,7 +202,7 @@ async fn a_pin_change_ends_tickets_but_the_changers_own() {
         (&b"wrong"[..], &b"whatever"[..], ErrorCode::PinIncorrect),
         (b"new pin", b"abc", ErrorCode::PinLenRange),
     ] {
-        let error = client.ask(set_pin(UserType::User, old, new)).await.unwrap_err();
+        let error = client.refusal(set_pin(UserType::User, old, new)).await;
         assert_eq!(error.code, code);
     }
     service.stop().await;
@@ -215,7 +214,7 @@ async fn the_security_officer_sets_the_users_pin_and_sees_nothing_private() {
     let mut client = service.user().await;
     client.create_object(data("private", b"x", true)).await.unwrap();
     client.create_object(data("public", b"x", false)).await.unwrap();
-    assert_eq!(client.ask(init_pin(b"4321")).await.unwrap_err().code, ErrorCode::UserNotLoggedIn);
+    assert_eq!(client.refusal(init_pin(b"4321")).await.code, ErrorCode::UserNotLoggedIn);
     client.login_as(UserType::SecurityOfficer, Some(SO_PIN)).await.unwrap();
     assert_eq!(client.catalogue(None).await.0.len(), 1);
     let error = client.create_object(data("d", b"x", true)).await.unwrap_err();
@@ -244,7 +243,7 @@ async fn init_token_destroys_everything_and_frees_the_label() {
         (init(SO_PIN, ""), ErrorCode::ArgumentsBad),
     ];
     for (operation, code) in cases {
-        assert_eq!(client.ask(operation).await.unwrap_err().code, code);
+        assert_eq!(client.refusal(operation).await.code, code);
     }
     assert_eq!(client.catalogue(None).await.0.len(), 2);
 

@@ -89,7 +89,6 @@ impl ServeArgs {
 
 /// Tells whoever waits for it that the service takes connections.
 fn ready(address: SocketAddr, announce: bool) {
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ready");
     if announce {
         let mut stdout = io::stdout().lock();
         // Whoever asked for the line and went away does without it.

@@ -260,6 +260,11 @@ impl Client {
         Ok(self.exchange(&request).await?.result.unwrap())
     }
 
+    /// Why an operation fails.
+    pub async fn refusal(&mut self, operation: Operation) -> Error {
+        self.ask(operation).await.map(drop).unwrap_err()
+    }
+
     pub async fn login(&mut self, pin: &[u8]) -> Result<wire::TokenInfo, Error> {
         self.login_as(wire::UserType::User, Some(pin)).await
     }
@@ -277,7 +282,7 @@ impl Client {
         });
         match self.ask(operation).await {
             Ok(Answered::Login(login)) => Ok(login.token.unwrap()),
-            Ok(other) => panic!("a login answered {other:?}"),
+            Ok(_) => panic!("a login answered something else"),
             Err(error) => {
                 self.ticket = ticket;
                 Err(error)
@@ -294,7 +299,7 @@ impl Client {
         });
         match self.ask(operation).await.unwrap() {
             Answered::Token(token) => token,
-            other => panic!("{other:?}"),
+            _ => panic!("an answer to something else"),
         }
     }
 
@@ -324,7 +329,7 @@ impl Client {
                 key: key.serialize_pem(),
                 authority: made.authority.into(),
             }),
-            other => panic!("{other:?}"),
+            _ => panic!("an answer to something else"),
         }
     }
 
@@ -349,7 +354,7 @@ impl Client {
     pub async fn status(&mut self) -> wire::StatusResult {
         match self.ask(Operation::Status(wire::Status {})).await.unwrap() {
             Answered::Status(status) => status,
-            other => panic!("{other:?}"),
+            _ => panic!("an answer to something else"),
         }
     }
 
@@ -359,14 +364,14 @@ impl Client {
     ) -> Result<wire::Object, Error> {
         match self.ask(Operation::CreateObject(wire::CreateObject { template })).await? {
             Answered::Object(made) => Ok(made.object.unwrap()),
-            other => panic!("{other:?}"),
+            _ => panic!("an answer to something else"),
         }
     }
 
     pub async fn generate(&mut self, operation: Operation) -> Result<wire::KeyPair, Error> {
         match self.ask(operation).await? {
             Answered::KeyPair(pair) => Ok(pair),
-            other => panic!("{other:?}"),
+            _ => panic!("an answer to something else"),
         }
     }
 
@@ -383,7 +388,7 @@ impl Client {
         };
         match self.ask(Operation::Sign(sign)).await? {
             Answered::Signature(signature) => Ok(signature),
-            other => panic!("{other:?}"),
+            _ => panic!("an answer to something else"),
         }
     }
 }
@@ -408,7 +413,7 @@ pub fn value(object: &wire::Object, attribute: u64) -> Vec<u8> {
     let found = object.attributes.iter().find(|one| one.r#type == attribute).unwrap();
     match &found.value {
         Some(wire::attribute::Value::Bytes(bytes)) => bytes.clone(),
-        other => panic!("{other:?}"),
+        _ => panic!("no bytes"),
     }
 }
 

@@ -59,10 +59,10 @@ final class Pair implements Closeable {
                     return true;
                 }
             }
-            // The client found no certificate of its own that the server would accept, and sent none. (Java 8
-            // and 11 say "server" in that message.)
+            // The client found no certificate of its own that the server would accept, and sent none. Java 8 and
+            // 11 say "server" in that message; Java 25 puts the alert it sends before it.
             String message = String.valueOf(error.getMessage());
-            return message.matches("Empty (client|server) certificate chain|null cert chain");
+            return message.matches("(\\(\\w+\\) )?(Empty (client|server) certificate chain|null cert chain)");
         }
     }
 

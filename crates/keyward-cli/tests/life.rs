@@ -1,0 +1,286 @@
+//! The whole life of a service, a token, a key, its certificate and an
+//! identity, as an operator types it.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+
+use common::{dev, keyward, run};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Starts `keyward serve` and waits until it says that it is ready.
+fn serve(config: &str) -> Child {
+    let mut child = keyward(["serve", "--announce", "--config", config])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("ready 127.0.0.1:"), "{line}");
+    child
+}
+
+#[test]
+fn a_service_is_made_served_and_stopped_and_keeps_what_it_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("service");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dir_text = dir.to_str().unwrap();
+    let listen = format!("127.0.0.1:{port}");
+    let told = run(["init", "--dir", dir_text, "--listen", &listen, "--san", "keyward.test"]).fine();
+    assert!(told.contains("keyward serve --config"), "{told}");
+    assert!(told.contains("keyward token create"), "{told}");
+    for secret in ["master.key", "server.key", "admin/identity.key"] {
+        let mode = fs::metadata(dir.join(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+
+    let config = dir.join("keyward.toml");
+    let admin = dir.join("admin/client.toml");
+    let admin = admin.to_str().unwrap();
+    let mut service = serve(config.to_str().unwrap());
+    let create = keyward(["token", "create", "--label", "one", "--admin", admin, "--json"])
+        .env("KEYWARD_SO_PIN", "12345678")
+        .env("KEYWARD_PIN", "1234")
+        .output()
+        .unwrap();
+    let token = json(&common::Said::from(create).fine());
+    assert_eq!(token["label"], "one");
+    assert_eq!(token["login"], "pin");
+    let pid = Pid::from_child(&service);
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(service.wait().unwrap().code(), Some(0));
+
+    let mut service = serve(config.to_str().unwrap());
+    let again = json(&run(["token", "show", "one", "--admin", admin, "--json"]).fine());
+    assert_eq!(again["serial"], token["serial"]);
+    kill_process(Pid::from_child(&service), Signal::INT).unwrap();
+    assert_eq!(service.wait().unwrap().code(), Some(0));
+
+    let error = run(["token", "list", "--admin", admin]).failed(1);
+    assert!(error.contains(&listen), "{error}");
+    assert!(error.contains("keyward: hint: is the service running"), "{error}");
+}
+
+#[test]
+fn a_key_gets_its_certificate_from_a_ca_and_shows_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem \
+            -subj /CN=authority -days 30 2>openssl.log
+        for type in rsa:2048 ec:p256 ec:p384 ec:p521; do
+            "$keyward" key generate --token dev --type $type --label $type --json > $type.json
+            "$keyward" cert request --token dev --key $type \
+                --subject "CN=node1,OU=a,OU=b,DC=example,DC=org" \
+                --san node1.test --san 10.0.0.1 --out $type.csr
+            openssl req -in $type.csr -verify -noout 2>>openssl.log
+            openssl req -in $type.csr -noout -text >> requests
+            openssl x509 -req -in $type.csr -CA ca.pem -CAkey ca.key -days 10 \
+                -copy_extensions copy -out $type.pem 2>>openssl.log
+            cat $type.pem ca.pem > $type.chain
+            "$keyward" cert import --token dev --json $type.chain > $type.imported
+            "$keyward" cert export --token dev $type --chain | cmp - $type.chain
+            "$keyward" cert export --token dev $type | cmp - $type.pem
+        done
+        "$keyward" cert import --token dev --json ec:p256.chain > again
+        "$keyward" cert list --token dev --json > certificates
+        "$keyward" key list --token dev --json > keys 2> warnings
+        "$keyward" status --json
+    "#;
+    let said = dev(folder.path(), &[], script);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let status = json(&said.fine());
+
+    let requests = read("requests");
+    assert!(requests.contains("OU = b, OU = a, CN = node1"), "{requests}");
+    assert!(requests.contains("DNS:node1.test, IP Address:10.0.0.1"), "{requests}");
+    assert!(requests.contains("ecdsa-with-SHA384") && requests.contains("ecdsa-with-SHA512"));
+
+    let first = json(&read("rsa:2048.imported"));
+    assert_eq!(first[0]["result"], "imported");
+    assert_eq!(first[0]["key"], "rsa:2048");
+    assert_eq!(first[1]["result"], "imported");
+    assert_eq!(first[1]["key"], Value::Null);
+    let again = json(&read("again"));
+    assert_eq!(again[0]["result"], "already_there");
+    assert_eq!(again[1]["result"], "already_there");
+
+    let certificates = json(&read("certificates"));
+    let certificates = certificates.as_array().unwrap();
+    assert_eq!(certificates.len(), 5);
+    let authority = certificates.iter().find(|one| one["key"].is_null()).unwrap();
+    assert_eq!(authority["label"], Value::Null);
+    assert_eq!(authority["authority"], true);
+    assert_eq!(authority["subject"], "CN=authority");
+
+    let keys = json(&read("keys"));
+    for key in keys.as_array().unwrap() {
+        assert_eq!(key["label"], key["type"]);
+        assert_eq!(key["extractable"], false);
+        assert_eq!(key["sensitive"], true);
+        assert_eq!(key["id"].as_str().unwrap().len(), 16);
+        assert_eq!(key["certificates"][0]["id"], key["id"]);
+        assert_eq!(key["certificates"].as_array().unwrap().len(), 1);
+    }
+    assert!(read("warnings").contains("4 keys of token \"dev\" have certificates"));
+
+    let tokens = status["tokens"].as_array().unwrap();
+    let operations = &tokens.iter().find(|one| one["token"] == "dev").unwrap()["operations"];
+    assert_eq!(operations["sign"]["count"], 4);
+    assert_eq!(operations["sign"]["failed"], 0);
+    assert_eq!(operations["generate_key_pair"]["count"], 4);
+    for field in ["software", "uptime_seconds", "process_id", "connections", "requests", "accepted", "store"] {
+        assert!(!status[field].is_null(), "{field}");
+    }
+}
+
+#[test]
+fn a_certificate_is_replaced_only_when_asked_and_only_by_one_for_the_same_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        "$keyward" key generate --token dev --type ec:p256 --label node >/dev/null
+        "$keyward" key generate --token dev --type ec:p256 --label other >/dev/null
+        "$keyward" cert request --token dev --key node --subject CN=node --san node --out node.csr
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=authority 2>/dev/null
+        for n in 1 2; do
+            openssl x509 -req -in node.csr -CA ca.pem -CAkey ca.key -set_serial $n -out $n.pem 2>/dev/null
+        done
+        "$keyward" cert import --token dev 1.pem
+        ! "$keyward" cert import --token dev 2.pem 2> twice
+        ! "$keyward" cert import --token dev --key other 2.pem 2> wrong-key
+        ! "$keyward" cert import --token dev ca.pem 2> no-key
+        cat ca.pem 2.pem > wrong-order.pem
+        ! "$keyward" cert import --token dev wrong-order.pem 2> wrong-order
+        "$keyward" cert import --token dev --replace 2.pem
+        "$keyward" cert import --token dev --no-key ca.pem
+        "$keyward" key rename --token dev node node-2027
+        "$keyward" cert export --token dev node-2027 --chain > chain
+        cat 2.pem ca.pem | cmp - chain
+        "$keyward" cert delete --token dev node-2027 --yes
+        "$keyward" key delete --token dev node-2027 --yes
+        "$keyward" key list --token dev --json
+    "#;
+    let keys = json(&dev(folder.path(), &[], script).fine());
+    assert_eq!(keys.as_array().unwrap().len(), 1);
+    assert_eq!(keys[0]["label"], "other");
+    for (file, words) in [
+        ("twice", "hint: --replace"),
+        ("wrong-key", "it is for key \"node\""),
+        ("no-key", "hint: --no-key"),
+        ("wrong-order", "did not issue"),
+    ] {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(text.contains(words), "{file}: {text}");
+    }
+}
+
+#[test]
+fn keys_come_from_files_in_each_of_their_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        umask 077
+        openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out pkcs8.key 2>/dev/null
+        openssl genrsa -traditional -out pkcs1.key 2048 2>/dev/null
+        openssl ecparam -name secp384r1 -genkey -out sec1.key
+        openssl pkey -in pkcs8.key -aes256 -passout pass:x -out encrypted.key
+        for form in pkcs8 pkcs1 sec1; do
+            "$keyward" key import --token dev --label $form $form.key >/dev/null
+            "$keyward" cert request --token dev --key $form --subject CN=$form --san a > $form.csr
+            openssl req -in $form.csr -verify -noout 2>/dev/null
+            openssl req -in $form.csr -pubkey -noout > $form.pub
+            openssl pkey -in $form.key -pubout | cmp - $form.pub
+        done
+        ! "$keyward" key import --token dev --label again pkcs8.key 2> again
+        ! "$keyward" key import --token dev --label encrypted encrypted.key 2> encrypted
+        chmod 644 pkcs8.key
+        ! "$keyward" key import --token dev --label exposed pkcs8.key 2> exposed
+    "#;
+    dev(folder.path(), &[], script).fine();
+    for (file, words) in
+        [("again", "already, as \"pkcs8\""), ("encrypted", "is encrypted"), ("exposed", "chmod 600")]
+    {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(text.contains(words), "{file}: {text}");
+    }
+}
+
+#[test]
+fn an_identity_sees_only_its_token_until_it_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        "$keyward" token create --label other --login certificate
+        "$keyward" identity create node1 --token other:ro --profile tls --out node1 --json > made
+        ! "$keyward" identity create node2 --token other --out node1 2> occupied
+        ! "$keyward" identity create node2 --token missing --out node2 2> missing
+        test ! -e node2
+        "$keyward" token list --admin node1/client.toml --json > seen
+        ! "$keyward" status --admin node1/client.toml 2> no-admin
+        ! "$keyward" identity revoke node1 < /dev/null 2> unasked
+        "$keyward" identity revoke node1 --yes
+        ! "$keyward" token list --admin node1/client.toml 2> revoked
+        "$keyward" identity list --json
+    "#;
+    // In a session of its own there is no terminal to ask on.
+    let identities = json(&dev(folder.path(), &[], script).fine());
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let made = json(&read("made"));
+    assert_eq!(made["grants"][0]["token"], "other");
+    assert_eq!(made["grants"][0]["read_only"], true);
+    let seen = json(&read("seen"));
+    assert_eq!(seen.as_array().unwrap().len(), 1);
+    assert_eq!(seen[0]["label"], "other");
+    let config = read("node1/client.toml");
+    for line in ["profile = \"tls\"", "login = \"certificate\"", "writable = false"] {
+        assert!(config.contains(line), "{config}");
+    }
+    let mode = fs::metadata(folder.path().join("node1")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    for (file, words) in [
+        ("occupied", "node1 is not empty"),
+        ("missing", "there is no token \"missing\""),
+        ("no-admin", "must hold an administrator's identity"),
+        ("revoked", "revoked"),
+    ] {
+        let text = read(file);
+        assert!(text.contains(words), "{file}: {text}");
+    }
+    let node1 =
+        identities.as_array().unwrap().iter().find(|one| one["name"] == "node1").unwrap().clone();
+    assert_eq!(node1["revoked"], true);
+}
+
+#[test]
+fn a_pin_is_changed_with_the_old_one_or_by_an_administrator() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        umask 077
+        printf '1234\n' > old
+        printf '4321\n' > new
+        "$keyward" token set-pin dev --old-pin-file old --new-pin-file new
+        ! "$keyward" token set-pin dev --old-pin-file old --new-pin-file new 2> wrong
+        "$keyward" token set-pin dev --reset --new-pin-file old
+        "$keyward" token set-pin dev --old-pin-file old --new-pin-file new
+        chmod 644 new
+        ! "$keyward" token set-pin dev --reset --new-pin-file new 2> exposed
+        "$keyward" token create --label flag --so-pin 87654321 --pin 5678 2> flag
+    "#;
+    dev(folder.path(), &[], script).fine();
+    for (file, words) in
+        [("wrong", "PIN"), ("exposed", "chmod 600 new"), ("flag", "the list of processes")]
+    {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(text.contains(words), "{file}: {text}");
+    }
+}
