@@ -43,8 +43,9 @@ fn the_function_list_says_2_40_and_is_whole() {
 /// there until v3 is right (JDK-8330133, p11-kit #621).
 #[test]
 fn there_is_no_c_get_interface_yet() {
+    let library = load();
     // SAFETY: the symbol is only looked up.
-    assert!(unsafe { load().get::<*const ()>(b"C_GetInterface") }.is_err());
+    assert!(unsafe { library.get::<*const ()>(b"C_GetInterface") }.is_err());
 }
 
 /// A host that has OpenSSL of its own must not be handed another.

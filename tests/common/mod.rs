@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod alone;
 pub mod jvm;
+pub mod outside;
+pub mod raw;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -48,7 +51,9 @@ pub struct Service {
 impl Service {
     /// Makes and starts a service.
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let scratch = target().join("tests");
+        std::fs::create_dir_all(&scratch).unwrap();
+        let dir = tempfile::tempdir_in(scratch).unwrap();
         let endpoint = format!("127.0.0.1:{}", free_port());
         let path = dir.path().join("service");
         run(Command::new(keyward())
@@ -73,9 +78,11 @@ impl Service {
             .open(self.dir.path().join("service.log"))
             .unwrap();
         let child = Command::new(keyward())
-            .args(["serve", "--config"])
+            // The pipe is closed when this process ends, however it does: no
+            // service is left behind.
+            .args(["serve", "--exit-with-stdin", "--config"])
             .arg(self.path().join("keyward.toml"))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

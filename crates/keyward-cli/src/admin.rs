@@ -43,10 +43,7 @@ impl Admin {
                  name it by --admin or KEYWARD_ADMIN_CONFIG",
             )
         })?;
-        Ok(Self {
-            client: Client::new(config),
-            path: args.config.clone(),
-        })
+        Ok(Self { client: Client::new(config), path: args.config.clone() })
     }
 
     /// The config of the connection.
@@ -59,11 +56,8 @@ impl Admin {
     /// # Errors
     /// What the service said, or that it cannot be reached.
     pub fn call(&self, token: &str, operation: Operation) -> Result<Vec<Answer>> {
-        let request = Request {
-            token: token.to_owned(),
-            operation: Some(operation),
-            ..Request::default()
-        };
+        let request =
+            Request { token: token.to_owned(), operation: Some(operation), ..Request::default() };
         let frames = self.client.call(request).map_err(|error| self.explain(error, token))?;
         Ok(frames.into_iter().filter_map(|frame| frame.result).collect())
     }

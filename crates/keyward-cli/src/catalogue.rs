@@ -99,7 +99,11 @@ impl Catalogue {
             ))
             .hint(format!(
                 "name one by its id: {}",
-                several.iter().map(|key| format!("--id 0x{}", hex(key.id()))).collect::<Vec<_>>().join(" or ")
+                several
+                    .iter()
+                    .map(|key| format!("--id 0x{}", hex(key.id())))
+                    .collect::<Vec<_>>()
+                    .join(" or ")
             ))
             .into()),
         }
@@ -149,13 +153,21 @@ impl Catalogue {
     /// # Errors
     /// If there is none, or more than one.
     pub fn certificate(&self, selector: &Selector) -> Result<&CertificateObject> {
-        let found: Vec<_> =
-            self.certificates().into_iter().filter(|entry| selector.fits_certificate(entry)).collect();
+        let found: Vec<_> = self
+            .certificates()
+            .into_iter()
+            .filter(|entry| selector.fits_certificate(entry))
+            .collect();
         match found.as_slice() {
             [certificate] => Ok(*certificate),
-            [] => Err(Failure::new(format!("token {:?} has no certificate {selector}", self.token))
-                .hint(format!("keyward cert list --token {}", crate::terminal::quote(&self.token)))
-                .into()),
+            [] => {
+                Err(Failure::new(format!("token {:?} has no certificate {selector}", self.token))
+                    .hint(format!(
+                        "keyward cert list --token {}",
+                        crate::terminal::quote(&self.token)
+                    ))
+                    .into())
+            }
             several => Err(Failure::new(format!(
                 "{} certificates of token {:?} are {selector}",
                 several.len(),
@@ -228,10 +240,7 @@ impl TryFrom<wire::Object> for Object {
     type Error = anyhow::Error;
 
     fn try_from(object: wire::Object) -> Result<Self> {
-        Ok(Self {
-            unique_id: object.unique_id,
-            attributes: object.attributes.try_into()?,
-        })
+        Ok(Self { unique_id: object.unique_id, attributes: object.attributes.try_into()? })
     }
 }
 

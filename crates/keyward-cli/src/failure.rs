@@ -15,11 +15,7 @@ pub struct Failure {
 impl Failure {
     /// A failure told in one sentence.
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self {
-            sentence: sentence.into(),
-            hints: Vec::new(),
-            usage: false,
-        }
+        Self { sentence: sentence.into(), hints: Vec::new(), usage: false }
     }
 
     /// What a library's error says, brought into one sentence; what follows a
@@ -44,10 +40,7 @@ impl Failure {
 
     /// A failure for which the command line is to blame.
     pub fn usage(sentence: impl Into<String>) -> Self {
-        Self {
-            usage: true,
-            ..Self::new(sentence)
-        }
+        Self { usage: true, ..Self::new(sentence) }
     }
 
     /// Adds a hint.
@@ -88,7 +81,8 @@ mod tests {
             failure.to_string(),
             "k.toml: TOML parse error at line 3, column 1: unknown field `lisen`"
         );
-        let failure = Failure::from_error(&std::io::Error::other("a is exposed; run `chmod 600 a`"));
+        let failure =
+            Failure::from_error(&std::io::Error::other("a is exposed; run `chmod 600 a`"));
         assert_eq!(failure.to_string(), "a is exposed");
         assert_eq!(failure.hints(), ["run `chmod 600 a`"]);
     }

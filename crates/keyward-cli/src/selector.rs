@@ -42,7 +42,9 @@ impl Selector {
     /// If neither is given, or the URI is none.
     pub fn new(name: Option<&str>, id: Option<&Id>) -> Result<Self, Failure> {
         let mut selector = match name {
-            Some(uri) if uri.starts_with("pkcs11:") => Self::from_uri(uri).map_err(Failure::usage)?,
+            Some(uri) if uri.starts_with("pkcs11:") => {
+                Self::from_uri(uri).map_err(Failure::usage)?
+            }
             name => Self { name: name.map(str::to_owned), id: None },
         };
         if let Some(Id(id)) = id {
@@ -62,7 +64,8 @@ impl Selector {
             let Some((name, value)) = part.split_once('=') else {
                 return Err(format!("{part:?} in the URI has no \"=\""));
             };
-            let value = percent_decoded(value).ok_or_else(|| format!("{part:?} is wrongly escaped"))?;
+            let value =
+                percent_decoded(value).ok_or_else(|| format!("{part:?} is wrongly escaped"))?;
             match name {
                 "object" => selector.name = Some(String::from_utf8_lossy(&value).into_owned()),
                 "id" => selector.id = Some(value),
@@ -75,10 +78,7 @@ impl Selector {
     /// Whether a key is meant.
     pub fn fits(&self, key: &Object) -> bool {
         self.id.as_ref().is_none_or(|id| key.id() == id)
-            && self
-                .name
-                .as_ref()
-                .is_none_or(|name| key.label() == *name || key.unique_id == *name)
+            && self.name.as_ref().is_none_or(|name| key.label() == *name || key.unique_id == *name)
     }
 
     /// Whether a certificate is meant.
@@ -110,7 +110,10 @@ impl fmt::Display for Selector {
 const SHORTEST_FINGERPRINT: usize = 8;
 
 fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if digits.is_empty()
+        || !digits.len().is_multiple_of(2)
+        || !digits.bytes().all(|b| b.is_ascii_hexdigit())
+    {
         return None;
     }
     (0..digits.len())

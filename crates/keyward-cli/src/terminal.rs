@@ -49,9 +49,11 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
         return Ok(());
     }
     let Some(mut terminal) = terminal() else {
-        return Err(Failure::new("this is done only after a question, and there is no terminal to ask on")
-            .hint(format!("{question} Then say --yes"))
-            .into());
+        return Err(Failure::new(
+            "this is done only after a question, and there is no terminal to ask on",
+        )
+        .hint(format!("{question} Then say --yes"))
+        .into());
     };
     write!(terminal, "{question} [y/N] ")?;
     terminal.flush()?;
@@ -150,11 +152,12 @@ pub fn open_secret(path: &Path) -> Result<File> {
     let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
     let metadata = file.metadata()?;
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
-        return Err(
-            Failure::new(format!("{} holds a secret and others can read it", path.display()))
-                .hint(format!("chmod 600 {}", quote(&path.display().to_string())))
-                .into(),
-        );
+        return Err(Failure::new(format!(
+            "{} holds a secret and others can read it",
+            path.display()
+        ))
+        .hint(format!("chmod 600 {}", quote(&path.display().to_string())))
+        .into());
     }
     Ok(file)
 }
@@ -237,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_cause_told_already_is_not_told_again() {
-        let error = anyhow::anyhow!("no such file").context("a.pem: no such file").context("reading");
+        let error =
+            anyhow::anyhow!("no such file").context("a.pem: no such file").context("reading");
         assert_eq!(sentence(&error), "reading: a.pem: no such file");
     }
 }

@@ -15,7 +15,9 @@ use rustix::process::{Pid, Signal, kill_process};
 #[test]
 fn it_exits_with_the_status_of_the_command() {
     let folder = tempfile::tempdir().unwrap();
-    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
+    for (script, code) in
+        [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)]
+    {
         let said = dev(folder.path(), &["--dir", "home"], script);
         assert_eq!(said.code, Some(code), "{script}: {}", said.stderr);
         assert_eq!(said.stdout, "");
@@ -26,7 +28,11 @@ fn it_exits_with_the_status_of_the_command() {
     for (command, code) in [("/no/such/command", 127), (text.to_str().unwrap(), 126)] {
         let said = run(["dev", "--no-module", "--", command]);
         assert_eq!(said.code, Some(code), "{}", said.stderr);
-        assert!(said.stderr.starts_with(&format!("keyward: error: {command}: ")), "{}", said.stderr);
+        assert!(
+            said.stderr.starts_with(&format!("keyward: error: {command}: ")),
+            "{}",
+            said.stderr
+        );
     }
 }
 
@@ -75,7 +81,10 @@ fn a_named_folder_is_used_again_token_keys_endpoint_and_all() {
         r#""$keyward" key show --token dev kept >/dev/null
            "$keyward" token show dev --json; echo "$KEYWARD_ENDPOINT""#,
     );
-    assert_eq!(first.fine().replace("\"objects\": 2", ""), second.fine().replace("\"objects\": 2", ""));
+    assert_eq!(
+        first.fine().replace("\"objects\": 2", ""),
+        second.fine().replace("\"objects\": 2", "")
+    );
     for (options, words) in [
         (["--dir", "home", "--token-label", "else"], "has no slot for token \"else\""),
         (["--dir", "home", "--listen", "127.0.0.1:1"], "listens on 127.0.0.1:"),
@@ -115,7 +124,10 @@ fn without_a_command_it_prints_exports_and_runs_until_interrupted() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let exports: Vec<_> = lines.by_ref().take(8).map(Result::unwrap).collect();
         assert!(exports.iter().all(|line| line.starts_with("export KEYWARD_")), "{exports:?}");
-        assert!(exports.contains(&r"export KEYWARD_TOKEN_LABEL='it'\''s'".to_owned()), "{exports:?}");
+        assert!(
+            exports.contains(&r"export KEYWARD_TOKEN_LABEL='it'\''s'".to_owned()),
+            "{exports:?}"
+        );
         let pid = value(&exports, "KEYWARD_SERVICE_PID");
         let dir = value(&exports, "KEYWARD_DIR");
         assert!(lives(&pid));

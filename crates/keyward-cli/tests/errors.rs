@@ -153,7 +153,21 @@ fn a_wrong_command_line_is_exit_code_2() {
         (vec!["key", "generate", "--token", "t", "--label", "l", "--type", "rsa:1024"], "rsa:2048"),
         (vec!["key", "show", "--token", "t"], "no object is named"),
         (vec!["cert", "request", "--token", "t", "--key", "k", "--subject", "node1"], "CN=node1"),
-        (vec!["cert", "request", "--token", "t", "--key", "k", "--subject", "CN=a", "--san", "a b"], "host name"),
+        (
+            vec![
+                "cert",
+                "request",
+                "--token",
+                "t",
+                "--key",
+                "k",
+                "--subject",
+                "CN=a",
+                "--san",
+                "a b",
+            ],
+            "host name",
+        ),
         (vec!["identity", "create", "n", "--out", "n"], "may do nothing"),
         (vec!["dev", "true"], "--"),
     ] {

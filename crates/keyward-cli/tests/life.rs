@@ -39,7 +39,8 @@ fn a_service_is_made_served_and_stopped_and_keeps_what_it_was_given() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir_text = dir.to_str().unwrap();
     let listen = format!("127.0.0.1:{port}");
-    let told = run(["init", "--dir", dir_text, "--listen", &listen, "--san", "keyward.test"]).fine();
+    let told =
+        run(["init", "--dir", dir_text, "--listen", &listen, "--san", "keyward.test"]).fine();
     assert!(told.contains("keyward serve --config"), "{told}");
     assert!(told.contains("keyward token create"), "{told}");
     for secret in ["master.key", "server.key", "admin/identity.key"] {
@@ -141,7 +142,9 @@ fn a_key_gets_its_certificate_from_a_ca_and_shows_it_again() {
     assert_eq!(operations["sign"]["count"], 4);
     assert_eq!(operations["sign"]["failed"], 0);
     assert_eq!(operations["generate_key_pair"]["count"], 4);
-    for field in ["software", "uptime_seconds", "process_id", "connections", "requests", "accepted", "store"] {
+    for field in
+        ["software", "uptime_seconds", "process_id", "connections", "requests", "accepted", "store"]
+    {
         assert!(!status[field].is_null(), "{field}");
     }
 }
@@ -208,9 +211,11 @@ fn keys_come_from_files_in_each_of_their_forms() {
         ! "$keyward" key import --token dev --label exposed pkcs8.key 2> exposed
     "#;
     dev(folder.path(), &[], script).fine();
-    for (file, words) in
-        [("again", "already, as \"pkcs8\""), ("encrypted", "is encrypted"), ("exposed", "chmod 600")]
-    {
+    for (file, words) in [
+        ("again", "already, as \"pkcs8\""),
+        ("encrypted", "is encrypted"),
+        ("exposed", "chmod 600"),
+    ] {
         let text = fs::read_to_string(folder.path().join(file)).unwrap();
         assert!(text.contains(words), "{file}: {text}");
     }
@@ -227,12 +232,11 @@ fn an_identity_sees_only_its_token_until_it_is_revoked() {
         test ! -e node2
         "$keyward" token list --admin node1/client.toml --json > seen
         ! "$keyward" status --admin node1/client.toml 2> no-admin
-        ! "$keyward" identity revoke node1 < /dev/null 2> unasked
+        ! setsid -w "$keyward" identity revoke node1 2> unasked
         "$keyward" identity revoke node1 --yes
         ! "$keyward" token list --admin node1/client.toml 2> revoked
         "$keyward" identity list --json
     "#;
-    // In a session of its own there is no terminal to ask on.
     let identities = json(&dev(folder.path(), &[], script).fine());
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     let made = json(&read("made"));
@@ -248,6 +252,8 @@ fn an_identity_sees_only_its_token_until_it_is_revoked() {
     let mode = fs::metadata(folder.path().join("node1")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     for (file, words) in [
+        // In a session of its own it has no terminal to ask on.
+        ("unasked", "Then say --yes"),
         ("occupied", "node1 is not empty"),
         ("missing", "there is no token \"missing\""),
         ("no-admin", "must hold an administrator's identity"),

@@ -8,7 +8,9 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{
+    CertificateDer, CertificateSigningRequestDer, DnsName, PrivatePkcs8KeyDer,
+};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -82,10 +84,10 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let mut sans = Vec::new();
         for name in ["keyward", "localhost"].into_iter().chain(names.iter().map(String::as_str)) {
-            let name = name.to_owned().try_into().map_err(|_| {
-                AuthorityError(format!("{name:?} is no DNS name and no IP address"))
-            })?;
-            sans.push(SanType::DnsName(name));
+            let refused =
+                || AuthorityError(format!("{name:?} is no DNS name and no IP address"));
+            DnsName::try_from(name).map_err(|_| refused())?;
+            sans.push(SanType::DnsName(name.to_owned().try_into().map_err(|_| refused())?));
         }
         sans.push(SanType::IpAddress(IpAddr::from([127, 0, 0, 1])));
         sans.extend(addresses.iter().copied().map(SanType::IpAddress));

@@ -56,8 +56,10 @@ pub(crate) struct Counters {
     started: Instant,
     requests: AtomicU64,
     /// By token; `None`: what concerned no token, or none that is there.
-    tokens: RwLock<HashMap<Option<Id>, Arc<HashMap<&'static str, Counter>>>>,
+    tokens: RwLock<HashMap<Option<Id>, Arc<ByOperation>>>,
 }
+
+type ByOperation = HashMap<&'static str, Counter>;
 
 /// Of one operation on one token.
 #[derive(Default)]
@@ -124,7 +126,7 @@ impl Counters {
         status
     }
 
-    fn of(&self, token: Option<Id>) -> Arc<HashMap<&'static str, Counter>> {
+    fn of(&self, token: Option<Id>) -> Arc<ByOperation> {
         let known = self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(&token).cloned();
         known.unwrap_or_else(|| {
             let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);

@@ -261,10 +261,8 @@ impl Order<'_> {
         let certificate_request = request.sign(Algorithm::ecdsa(Curve::P256), |digest| {
             Ok(signature_to_der(&key.sign(digest)?)?)
         })?;
-        let grant = |grant: &TokenGrant| Grant {
-            token: grant.token.clone(),
-            read_only: grant.read_only,
-        };
+        let grant =
+            |grant: &TokenGrant| Grant { token: grant.token.clone(), read_only: grant.read_only };
         let operation = Operation::CreateIdentity(CreateIdentity {
             name: self.name.to_owned(),
             grants: self.grants.iter().map(grant).collect(),
@@ -439,10 +437,8 @@ struct GrantView {
 
 impl IdentityView {
     fn of(identity: &Identity) -> Self {
-        let grant = |grant: &Grant| GrantView {
-            token: grant.token.clone(),
-            read_only: grant.read_only,
-        };
+        let grant =
+            |grant: &Grant| GrantView { token: grant.token.clone(), read_only: grant.read_only };
         Self {
             name: identity.name.clone(),
             grants: identity.grants.iter().map(grant).collect(),

@@ -14,7 +14,9 @@ use crate::output::{self, Table};
 
 /// Show what the service has done since it started
 #[derive(Args, Debug)]
-#[command(after_long_help = "Example:\n  keyward status --json | jq '.tokens[] | {token, operations}'")]
+#[command(
+    after_long_help = "Example:\n  keyward status --json | jq '.tokens[] | {token, operations}'"
+)]
 pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]

@@ -115,7 +115,10 @@ impl Create {
         if self.json {
             return output::json(&TokenView::of(&token));
         }
-        terminal::note(&format!("made token {:?} with serial number {}", token.label, token.serial));
+        terminal::note(&format!(
+            "made token {:?} with serial number {}",
+            token.label, token.serial
+        ));
         Ok(())
     }
 }
@@ -256,8 +259,7 @@ impl SetPinArgs {
             }
         };
         let new_name = format!("new {name}");
-        let new =
-            source(&new_name, "--new-pin-file", self.new_pin_file.as_deref(), true).read()?;
+        let new = source(&new_name, "--new-pin-file", self.new_pin_file.as_deref(), true).read()?;
         let new_pin = new.as_bytes().to_vec();
         let operation = match old {
             Some(old) => Operation::SetPin(SetPin {

@@ -59,7 +59,8 @@ impl Certificate {
     /// # Errors
     /// If the file cannot be read or holds no certificate.
     pub fn read_file(path: &Path) -> Result<Vec<Self>> {
-        let data = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let data =
+            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let found: Vec<Vec<u8>> = if data.first() == Some(&0x30) {
             vec![data]
         } else {

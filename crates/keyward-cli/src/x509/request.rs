@@ -38,10 +38,7 @@ impl CertificateRequest<'_> {
         let mut bits = vec![0];
         bits.extend(sign(&algorithm.hash().digest(&information))?);
         let signature = der::element(der::BIT_STRING, &bits);
-        Ok(der::constructed(
-            der::SEQUENCE,
-            &[&information, &algorithm.identifier(), &signature],
-        ))
+        Ok(der::constructed(der::SEQUENCE, &[&information, &algorithm.identifier(), &signature]))
     }
 
     /// `[0] Attributes`: an extensionRequest with the other names, if any.

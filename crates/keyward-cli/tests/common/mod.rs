@@ -72,12 +72,7 @@ pub fn dev(folder: &Path, options: &[&str], script: &str) -> Said {
     let mut arguments = vec!["dev", "--no-module"];
     arguments.extend(options);
     arguments.extend(["--", "sh", "-euc", script]);
-    keyward(arguments)
-        .env("keyward", KEYWARD)
-        .current_dir(folder)
-        .output()
-        .unwrap()
-        .into()
+    keyward(arguments).env("keyward", KEYWARD).current_dir(folder).output().unwrap().into()
 }
 
 /// Waits until `condition` holds.

@@ -271,10 +271,9 @@ impl Engine {
             ..Response::default()
         };
         match result {
-            Ok(Answer { result, ticket, frames, .. }) => Reply {
-                // A renewed ticket goes with the first frame, whichever that is.
-                head: (result.is_some() || ticket.is_some() && frames.is_none())
-                    .then(|| response(result, ticket.clone())),
+            Ok(Answer { result, mut ticket, frames, .. }) => Reply {
+                // A ticket goes with the first frame, whichever that is.
+                head: result.map(|result| response(Some(result), ticket.take())),
                 frames: frames.map(|frames| frames.with_ticket(ticket)),
                 id,
                 revision,

@@ -62,10 +62,8 @@ pub fn module() -> Result<PathBuf> {
             Failure::new(format!("{MODULE} is {}: {error}", path.display())).into()
         });
     }
-    let folder = std::env::current_exe()?
-        .canonicalize()?
-        .parent()
-        .map_or_else(PathBuf::new, Path::to_owned);
+    let folder =
+        std::env::current_exe()?.canonicalize()?.parent().map_or_else(PathBuf::new, Path::to_owned);
     let places = [
         folder.clone(),
         folder.join("../lib"),

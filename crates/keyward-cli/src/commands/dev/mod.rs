@@ -28,8 +28,7 @@ use crate::terminal;
 
 /// Run a command with a service, a token and the module's configuration at hand
 #[derive(Args, Debug)]
-#[command(
-    after_long_help = "\
+#[command(after_long_help = "\
 COMMAND finds in its environment: KEYWARD_CONFIG, KEYWARD_PKCS11_MODULE, KEYWARD_TOKEN_LABEL,
 KEYWARD_PIN, KEYWARD_SO_PIN, KEYWARD_ENDPOINT, KEYWARD_SERVICE_PID, KEYWARD_DIR and
 KEYWARD_ADMIN_CONFIG. The service stops when COMMAND ends, and its status is that of COMMAND.
@@ -39,8 +38,7 @@ The PINs are known to everybody. Use `keyward init` and `keyward serve` for real
 
 Examples:
   keyward dev -- sh -c 'pkcs11-tool --module \"$KEYWARD_PKCS11_MODULE\" --list-slots'
-  keyward dev --dir ~/keyward-dev"
-)]
+  keyward dev --dir ~/keyward-dev")]
 pub struct DevArgs {
     /// The service's folder, made if it is not there [default: a temporary one, removed at the end]
     #[arg(long)]
@@ -200,7 +198,8 @@ impl DevArgs {
 
     /// Whether the client.toml that is there is what was asked for.
     fn check_identity(&self, path: &Path) -> Result<()> {
-        let config = keyward_client::Config::load(path).map_err(|error| Failure::from_error(&error))?;
+        let config =
+            keyward_client::Config::load(path).map_err(|error| Failure::from_error(&error))?;
         if !config.slots.iter().any(|slot| slot.token == self.token_label) {
             return Err(Failure::new(format!(
                 "{} has no slot for token {:?}",

@@ -146,10 +146,9 @@ impl Log {
             return Failure::new(format!("the service did not start: {otherwise}"))
                 .hint(format!("its log is {}", self.path.display()));
         };
-        said("keyward: hint: ").into_iter().fold(
-            Failure::new(format!("the service did not start: {sentence}")),
-            Failure::hint,
-        )
+        said("keyward: hint: ")
+            .into_iter()
+            .fold(Failure::new(format!("the service did not start: {sentence}")), Failure::hint)
     }
 
     fn read(&self) -> Result<String> {

@@ -61,8 +61,7 @@ pub async fn command(
     service: &mut Service,
     signals: &mut Signals,
 ) -> Result<ExitCode> {
-    let spawned =
-        Command::new(program).args(arguments).envs(variables.iter().cloned()).spawn();
+    let spawned = Command::new(program).args(arguments).envs(variables.iter().cloned()).spawn();
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {

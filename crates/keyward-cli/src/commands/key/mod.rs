@@ -1,22 +1,21 @@
 //! `keyward key`: the keys of a token.
 
-use std::path::PathBuf;
+mod import;
+
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use cryptoki_sys::*;
 use keyward_crypto::digest::Hash;
-use keyward_crypto::ec::{Curve, EcPrivateKey};
-use keyward_crypto::PrivateKey;
-use keyward_crypto::rsa::RsaPrivateKey;
+use keyward_crypto::ec::Curve;
 use keyward_token::Attributes;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{self as wire, CreateObject, DestroyObject, GenerateKeyPair, SetAttributes};
+use keyward_wire::{self as wire, DestroyObject, GenerateKeyPair, SetAttributes};
 use serde::Serialize;
-use zeroize::Zeroizing;
 
+use self::import::Import;
 use crate::admin::{Admin, AdminArgs};
 use crate::catalogue::{Catalogue, Object};
 use crate::commands::cert::CertificateView;
@@ -89,7 +88,9 @@ impl FromStr for KeyType {
             "ec:p256" => Ok(Self::Ec(Curve::P256)),
             "ec:p384" => Ok(Self::Ec(Curve::P384)),
             "ec:p521" => Ok(Self::Ec(Curve::P521)),
-            _ => Err("a key is rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384 or ec:p521".to_owned()),
+            _ => {
+                Err("a key is rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384 or ec:p521".to_owned())
+            }
         }
     }
 }
@@ -116,7 +117,13 @@ pub struct Generate {
     #[arg(long)]
     id: Option<Id>,
     /// Whether the key may leave the token, wrapped by another key
-    #[arg(long, value_enum, default_value = "no", value_name = "yes|no", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "no",
+        value_name = "yes|no",
+        hide_possible_values = true
+    )]
     extractable: YesNo,
     /// Print JSON
     #[arg(long)]
@@ -236,62 +243,6 @@ impl Show {
         }
         warn_of_several(&catalogue, &self.token);
         Ok(())
-    }
-}
-
-/// `keyward key import`.
-#[derive(Args, Debug)]
-pub struct Import {
-    /// The token's label
-    #[arg(long)]
-    token: String,
-    /// The key's label
-    #[arg(long)]
-    label: String,
-    /// CKA_ID: hexadecimal digits or text [default: 8 random bytes]
-    #[arg(long)]
-    id: Option<Id>,
-    /// PKCS#8, PKCS#1 or SEC1, in PEM, not encrypted
-    file: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    admin: AdminArgs,
-}
-
-impl Import {
-    fn run(self) -> Result<()> {
-        let key = read_private_key(&self.file)?;
-        let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
-        let information = key.public_spki_der();
-        if let Some(there) = catalogue.key_with(&information) {
-            return Err(Failure::new(format!(
-                "this key is in token {:?} already, as {:?}",
-                self.token,
-                there.label()
-            ))
-            .into());
-        }
-        let id = new_id(&catalogue, &self.label, self.id)?;
-        let (public, private) = templates(&key, &self.label, &id)?;
-        let create = |template: &Attributes| -> Result<Object> {
-            let operation = Operation::CreateObject(CreateObject { template: template.into() });
-            let object = admin.one(&self.token, operation, |answer| match answer {
-                Answer::Object(result) => result.object,
-                _ => None,
-            })?;
-            Object::try_from(object)
-        };
-        let private = create(&private)?;
-        let public = create(&public)?;
-        terminal::hint(&format!(
-            "the key is in the token now; whoever has {} still has it too",
-            self.file.display()
-        ));
-        let view = KeyView::new(&self.token, &private, Some(&public), Vec::new());
-        if self.json { output::json(&view) } else { view.print() }
     }
 }
 
@@ -465,9 +416,7 @@ impl KeyView {
 
 /// How a request names an object of a token.
 pub fn wire_key(object: &Object) -> wire::Key {
-    wire::Key {
-        key: Some(wire::key::Key::UniqueId(object.unique_id.clone())),
-    }
+    wire::Key { key: Some(wire::key::Key::UniqueId(object.unique_id.clone())) }
 }
 
 /// Warns when a JVM could take the wrong key: JSSE takes any that fits.
@@ -523,78 +472,4 @@ fn key_template(label: &str, id: &[u8]) -> Attributes {
     template.set(CKA_LABEL, label.as_bytes());
     template.set(CKA_ID, id);
     template
-}
-
-fn read_private_key(path: &std::path::Path) -> Result<PrivateKey> {
-    let mut file = terminal::open_secret(path)?;
-    let mut text = Zeroizing::new(Vec::new());
-    std::io::Read::read_to_end(&mut file, &mut text)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
-    let blocks = pem::parse_many(&*text)
-        .with_context(|| format!("{} is not PEM", path.display()))?;
-    for block in blocks {
-        let tag = block.tag().to_owned();
-        let encrypted = block.headers().get("DEK-Info").is_some();
-        let der = Zeroizing::new(block.into_contents());
-        let key = match tag.as_str() {
-            _ if encrypted => return Err(encrypted_key(path).into()),
-            "ENCRYPTED PRIVATE KEY" => return Err(encrypted_key(path).into()),
-            "PRIVATE KEY" => PrivateKey::from_pkcs8_der(&der),
-            "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(&der).map(PrivateKey::Rsa),
-            "EC PRIVATE KEY" => EcPrivateKey::from_sec1_der(&der).map(PrivateKey::Ec),
-            _ => continue,
-        };
-        return key.with_context(|| format!("{}", path.display()));
-    }
-    Err(Failure::new(format!("{} holds no private key", path.display()))
-        .hint("it takes a PEM file with a block \"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\"")
-        .into())
-}
-
-fn encrypted_key(path: &std::path::Path) -> Failure {
-    let file = quote(&path.display().to_string());
-    Failure::new(format!("the key in {} is encrypted", path.display())).hint(format!(
-        "(umask 077; openssl pkey -in {file} -out plain.key), import plain.key, and destroy it"
-    ))
-}
-
-/// The templates of an imported key's two objects.
-fn templates(key: &PrivateKey, label: &str, id: &[u8]) -> Result<(Attributes, Attributes)> {
-    let mut public = key_template(label, id);
-    let mut private = key_template(label, id);
-    public.set(CKA_CLASS, CKO_PUBLIC_KEY);
-    public.set(CKA_PRIVATE, false);
-    private.set(CKA_CLASS, CKO_PRIVATE_KEY);
-    private.set(CKA_PRIVATE, true);
-    private.set(CKA_SENSITIVE, true);
-    private.set(CKA_EXTRACTABLE, false);
-    match key {
-        PrivateKey::Rsa(key) => {
-            let parts = key.components()?;
-            for template in [&mut public, &mut private] {
-                template.set(CKA_KEY_TYPE, CKK_RSA);
-                template.set(CKA_MODULUS, parts.modulus.clone());
-                template.set(CKA_PUBLIC_EXPONENT, parts.public_exponent.clone());
-            }
-            for (attribute, part) in [
-                (CKA_PRIVATE_EXPONENT, &parts.private_exponent),
-                (CKA_PRIME_1, &parts.prime_1),
-                (CKA_PRIME_2, &parts.prime_2),
-                (CKA_EXPONENT_1, &parts.exponent_1),
-                (CKA_EXPONENT_2, &parts.exponent_2),
-                (CKA_COEFFICIENT, &parts.coefficient),
-            ] {
-                private.set(attribute, part.to_vec());
-            }
-        }
-        PrivateKey::Ec(key) => {
-            for template in [&mut public, &mut private] {
-                template.set(CKA_KEY_TYPE, CKK_EC);
-                template.set(CKA_EC_PARAMS, key.curve().oid_der());
-            }
-            public.set(CKA_EC_POINT, key.public().point());
-            private.set(CKA_VALUE, key.scalar().to_vec());
-        }
-    }
-    Ok((public, private))
 }

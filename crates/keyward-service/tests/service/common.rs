@@ -1,6 +1,4 @@
 //! A service of its own for each test, and a plain client of the wire.
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -218,7 +216,7 @@ impl Client {
             self.stream.read_exact(&mut body).await?;
             Ok(frame::decode(&body).unwrap())
         };
-        timeout(DEADLINE, read).await.expect("an answer in time")
+        timeout(DEADLINE, read).await.unwrap()
     }
 
     /// Whether the service has closed the connection.

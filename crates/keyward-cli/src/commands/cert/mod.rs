@@ -1,19 +1,22 @@
 //! `keyward cert`: the certificates of a token.
 
+mod import;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use cryptoki_sys::*;
 use keyward_crypto::ec::signature_to_der;
-use keyward_token::{Attributes, key};
+use keyward_token::key;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::sign::Scheme;
-use keyward_wire::{CreateObject, DestroyObject, Done, Sign};
+use keyward_wire::{DestroyObject, Done, Sign};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use self::import::Import;
 use crate::admin::{Admin, AdminArgs};
 use crate::catalogue::{Catalogue, CertificateObject, Object};
 use crate::commands::key::wire_key;
@@ -21,7 +24,7 @@ use crate::failure::Failure;
 use crate::output::{self, Table, hex, moment};
 use crate::selector::{Id, Selector};
 use crate::terminal::{self, quote};
-use crate::x509::certificate::{Certificate, to_pem};
+use crate::x509::certificate::to_pem;
 use crate::x509::name::{OtherName, Subject};
 use crate::x509::request::{Algorithm, CertificateRequest};
 
@@ -95,10 +98,13 @@ impl RequestArgs {
         let request = CertificateRequest {
             subject: &self.subject,
             other_names: &self.other_names,
-            public_key_info: key.public_key_info().context("the key does not show its public half")?,
+            public_key_info: key
+                .public_key_info()
+                .context("the key does not show its public half")?,
         };
         let algorithm = algorithm(key)?;
-        let der = request.sign(algorithm, |digest| sign(&admin, &self.token, key, algorithm, digest))?;
+        let der =
+            request.sign(algorithm, |digest| sign(&admin, &self.token, key, algorithm, digest))?;
         terminal::write_data(self.out.as_ref(), to_pem("CERTIFICATE REQUEST", &der).as_bytes())?;
         if self.other_names.is_empty() {
             terminal::hint("most clients want a --san; without one they refuse the certificate");
@@ -127,16 +133,10 @@ fn sign(
     digest: &[u8],
 ) -> Result<Vec<u8>> {
     let (scheme, input) = match algorithm {
-        Algorithm::Rsa => {
-            (Scheme::RsaPkcs1(Done {}), algorithm.hash().digest_info(digest)?)
-        }
+        Algorithm::Rsa => (Scheme::RsaPkcs1(Done {}), algorithm.hash().digest_info(digest)?),
         Algorithm::Ecdsa(_) => (Scheme::Ecdsa(Done {}), digest.to_vec()),
     };
-    let operation = Operation::Sign(Sign {
-        key: Some(wire_key(key)),
-        scheme: Some(scheme),
-        input,
-    });
+    let operation = Operation::Sign(Sign { key: Some(wire_key(key)), scheme: Some(scheme), input });
     let signature = admin.one(token, operation, |answer| match answer {
         Answer::Signature(bytes) => Some(bytes.value),
         _ => None,
@@ -145,203 +145,6 @@ fn sign(
         Algorithm::Rsa => Ok(signature),
         Algorithm::Ecdsa(_) => Ok(signature_to_der(&signature)?),
     }
-}
-
-/// `keyward cert import`.
-#[derive(Args, Debug)]
-pub struct Import {
-    /// The token's label
-    #[arg(long)]
-    token: String,
-    /// The key that the first certificate must belong to
-    #[arg(long)]
-    key: Option<String>,
-    /// Import certificates of authorities only: none belongs to a key
-    #[arg(long, conflicts_with_all = ["key", "replace"])]
-    no_key: bool,
-    /// Destroy the certificate that the key has now
-    #[arg(long)]
-    replace: bool,
-    /// PEM: the key's certificate, then each one's issuer
-    file: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    admin: AdminArgs,
-}
-
-/// What became of a certificate of the file.
-#[derive(Serialize)]
-struct Imported {
-    subject: String,
-    sha256: String,
-    /// "imported" or "already_there".
-    result: &'static str,
-    key: Option<String>,
-}
-
-impl Import {
-    fn run(self) -> Result<()> {
-        let certificates = Certificate::read_file(&self.file)?;
-        if !self.no_key {
-            check_order(&certificates)?;
-        }
-        let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
-        let (own, others) = match certificates.split_first() {
-            Some((own, others)) if !self.no_key => (Some(own), others),
-            _ => (None, certificates.as_slice()),
-        };
-        let mut results = Vec::new();
-        if let Some(own) = own {
-            let key = self.matching_key(&catalogue, own)?;
-            let old: Vec<_> = catalogue
-                .certificates_of(key)
-                .into_iter()
-                .filter(|entry| entry.certificate.der != own.der)
-                .collect();
-            if let (Some(old), false) = (old.first(), self.replace) {
-                return Err(Failure::new(format!(
-                    "key {:?} has another certificate, {} of serial number {}",
-                    key.label(),
-                    old.certificate.subject,
-                    old.certificate.serial_number
-                ))
-                .hint("--replace takes it out once the new one is in")
-                .into());
-            }
-            let label = key.label();
-            results.push(self.import(&admin, &catalogue, own, key.id(), Some(&label))?);
-            for entry in old {
-                destroy(&admin, &self.token, &entry.object)?;
-            }
-        }
-        for other in others {
-            let id = authority_id(other);
-            results.push(self.import(&admin, &catalogue, other, id.as_bytes(), None)?);
-        }
-        self.tell(&results)
-    }
-
-    fn matching_key<'a>(&self, catalogue: &'a Catalogue, own: &Certificate) -> Result<&'a Object> {
-        let found = catalogue.key_with(&own.parts.public_key_info);
-        let Some(name) = &self.key else {
-            return found.ok_or_else(|| {
-                Failure::new(format!(
-                    "no key of token {:?} belongs to the first certificate, {}",
-                    self.token, own.subject
-                ))
-                .hint("the key's own certificate comes first in the file")
-                .hint("--no-key imports certificates of authorities only")
-                .into()
-            });
-        };
-        let named = catalogue.key(&Selector::new(Some(name), None)?)?;
-        if named.public_key_info() == Some(own.parts.public_key_info.as_slice()) {
-            return Ok(named);
-        }
-        let failure = Failure::new(format!(
-            "the first certificate, {}, is not for key {:?}",
-            own.subject,
-            named.label()
-        ));
-        Err(match found {
-            Some(other) => failure.hint(format!("it is for key {:?}", other.label())),
-            None => failure.hint("it is for none of the token's keys"),
-        }
-        .into())
-    }
-
-    fn import(
-        &self,
-        admin: &Admin,
-        catalogue: &Catalogue,
-        certificate: &Certificate,
-        id: &[u8],
-        label: Option<&str>,
-    ) -> Result<Imported> {
-        let there = catalogue.certificates().iter().any(|entry| {
-            entry.certificate.der == certificate.der
-                && (label.is_none() || entry.object.id() == id)
-        });
-        if !there {
-            let template = template(certificate, id, label);
-            let operation = Operation::CreateObject(CreateObject { template: (&template).into() });
-            admin.done(&self.token, operation)?;
-        }
-        Ok(Imported {
-            subject: certificate.subject.clone(),
-            sha256: certificate.sha256(),
-            result: if there { "already_there" } else { "imported" },
-            key: label.map(str::to_owned),
-        })
-    }
-
-    fn tell(&self, results: &[Imported]) -> Result<()> {
-        if self.json {
-            return output::json(&results);
-        }
-        for result in results {
-            let verb = match result.result {
-                "imported" => "imported",
-                _ => "already there:",
-            };
-            let owner = match &result.key {
-                Some(label) => format!(", for key {label:?}"),
-                None => String::new(),
-            };
-            terminal::note(&format!("{verb} {}{owner}", result.subject));
-        }
-        Ok(())
-    }
-}
-
-/// Each certificate must have been issued by the next one.
-fn check_order(certificates: &[Certificate]) -> Result<()> {
-    for (index, pair) in certificates.windows(2).enumerate() {
-        let [lower, upper] = pair else { continue };
-        if lower.parts.issuer != upper.parts.subject {
-            return Err(Failure::new(format!(
-                "certificate {} of the file, {}, did not issue certificate {}, {}",
-                index + 2,
-                upper.subject,
-                index + 1,
-                lower.subject
-            ))
-            .hint("the key's own certificate comes first, then each one's issuer")
-            .into());
-        }
-    }
-    Ok(())
-}
-
-fn template(certificate: &Certificate, id: &[u8], label: Option<&str>) -> Attributes {
-    let mut template = Attributes::new();
-    template.set(CKA_CLASS, CKO_CERTIFICATE);
-    template.set(CKA_CERTIFICATE_TYPE, CKC_X_509);
-    template.set(CKA_TOKEN, true);
-    template.set(CKA_PRIVATE, false);
-    template.set(CKA_ID, id);
-    template.set(CKA_VALUE, certificate.der.clone());
-    template.set(CKA_SUBJECT, certificate.parts.subject.clone());
-    template.set(CKA_ISSUER, certificate.parts.issuer.clone());
-    template.set(CKA_SERIAL_NUMBER, certificate.parts.serial_number.clone());
-    match label {
-        Some(label) => {
-            template.set(CKA_LABEL, label.as_bytes());
-            template.set(CKA_CERTIFICATE_CATEGORY, CK_CERTIFICATE_CATEGORY_TOKEN_USER);
-        }
-        // A JVM takes labels for aliases: authorities have none.
-        None => template.set(CKA_CERTIFICATE_CATEGORY, CK_CERTIFICATE_CATEGORY_AUTHORITY),
-    }
-    template
-}
-
-/// CKA_ID of an authority's certificate: unique, and no key's, as keytool
-/// makes it.
-fn authority_id(certificate: &Certificate) -> String {
-    format!("{}/{}/{}", certificate.subject, certificate.issuer, certificate.serial_number)
 }
 
 /// `keyward cert list`.
@@ -454,7 +257,10 @@ impl Delete {
             self.yes,
         )?;
         destroy(&admin, &self.token, &entry.object)?;
-        terminal::note(&format!("the certificate {subject} is no longer in token {:?}", self.token));
+        terminal::note(&format!(
+            "the certificate {subject} is no longer in token {:?}",
+            self.token
+        ));
         if let Some(key) = catalogue.key_of(entry)
             && catalogue.certificates_of(key).len() == 1
         {

@@ -1,0 +1,9 @@
+//! The service from outside: a plain client speaks the wire with it. One binary,
+//! since linking takes longer than the tests.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod common;
+mod login;
+mod objects;
+mod start;
+mod wire;
