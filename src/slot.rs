@@ -246,10 +246,21 @@ impl Slot {
             Some(catalogue) => catalogue,
             None => self.refresh(remote)?,
         };
-        catalogue
-            .object(handle)
-            .cloned()
-            .ok_or_else(|| Error::new(CKR_OBJECT_HANDLE_INVALID, "no visible object has this handle"))
+        if let Some(known) = catalogue.object(handle) {
+            return Ok(known.clone());
+        }
+        if catalogue.extent == Extent::Partial
+            && let Some(unique_id) = self.handles.unique_id(handle)
+        {
+            // A refresh has dropped what was looked at so far; the host has not.
+            let template = [(CKA_UNIQUE_ID, unique_id.as_bytes().into())];
+            self.search_remotely(remote, &Attributes::from_pairs(template)?)?;
+            let looked_at = self.state().catalogue.clone();
+            if let Some(known) = looked_at.as_ref().and_then(|catalogue| catalogue.object(handle)) {
+                return Ok(known.clone());
+            }
+        }
+        Err(Error::new(CKR_OBJECT_HANDLE_INVALID, "no visible object has this handle"))
     }
 
     /// The handles of the objects that match, token objects first.

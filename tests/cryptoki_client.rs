@@ -22,6 +22,7 @@ use cryptoki::types::AuthPin;
 use cryptoki_sys::*;
 use keyward_token::mechanism::{Family, REGISTRY};
 use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
+use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::DecodePublicKey as _;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use rsa::{Generate, Pkcs1v15Sign, Pss};
@@ -193,8 +194,10 @@ fn mechanisms_are_those_of_the_registry() {
         let module = initialized();
         let slot = slot(&module);
         let listed = module.get_mechanism_list(slot).unwrap();
+        // `cryptoki` leaves out what it does not know.
         let registry: Vec<MechanismType> = REGISTRY
             .iter()
+            .filter(|mechanism| mechanism.number != CKM_SHA224_RSA_PKCS_PSS)
             .map(|mechanism| MechanismType::try_from(mechanism.number).unwrap())
             .collect();
         assert_eq!(listed, registry);

@@ -26,4 +26,10 @@ impl Handles {
         let mut known = self.of_unique_id.lock().unwrap_or_else(PoisonError::into_inner);
         *known.entry(Arc::clone(unique_id)).or_insert_with(|| self.fresh())
     }
+
+    /// The CKA_UNIQUE_ID of the token object that was given this handle.
+    pub(crate) fn unique_id(&self, handle: CK_OBJECT_HANDLE) -> Option<Arc<str>> {
+        let known = self.of_unique_id.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(_, own)| **own == handle).map(|(unique_id, _)| Arc::clone(unique_id))
+    }
 }

@@ -2,6 +2,7 @@
 //! a process and reads its config through the process's environment.
 
 use std::any::type_name;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
@@ -38,10 +39,15 @@ pub fn alone<F: FnOnce()>(body: F) {
 
 /// Makes the config known to the module.
 pub fn configure(config: &Path) {
+    set_variable("KEYWARD_CONFIG", config.as_os_str());
+}
+
+/// Sets a variable that a module will read.
+pub fn set_variable(name: &str, value: &OsStr) {
     assert!(std::env::var_os(VARIABLE).is_some(), "only in a process of its own");
     // SAFETY: this process runs one test, and no thread of it reads the
-    // environment meanwhile: the module does so in C_Initialize alone.
-    unsafe { std::env::set_var("KEYWARD_CONFIG", config) };
+    // environment meanwhile: modules do so in C_Initialize alone.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// The output of a command that must end in time; else it is killed.

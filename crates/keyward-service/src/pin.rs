@@ -70,7 +70,7 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 4..=255;
 
 // Some 20 ms: guessing is stopped by the counters, and many nodes that start at
 // once must not be stopped by the hash.
-const MEMORY_KIB: u32 = 19 * 1024;
+const MEMORY_KIB: u32 = 12 * 1024;
 const PASSES: u32 = 2;
 
 #[cfg(test)]

@@ -165,12 +165,14 @@ impl State {
         self.read().identities.get(&uid).cloned()
     }
 
-    /// All identities, by name, then by age.
+    /// All identities, by name; of one name the revoked ones first, by age.
     pub(crate) fn identities(&self) -> Vec<Arc<Identity>> {
         let mut all: Vec<_> = self.read().identities.values().cloned().collect();
-        all.sort_by(|a, b| {
-            (&a.record.name, a.record.created).cmp(&(&b.record.name, b.record.created))
-        });
+        let order = |identity: &Arc<Identity>| {
+            let record = &identity.record;
+            (record.name.clone(), !record.revoked, record.created)
+        };
+        all.sort_by_cached_key(order);
         all
     }
 

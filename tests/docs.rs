@@ -1,0 +1,99 @@
+//! Documents that are made from code. A test fails when a file is not what the
+//! code says; `KEYWARD_BLESS=1 cargo test --test docs` writes it anew.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fmt::Write as _;
+
+use cryptoki_sys::*;
+use keyward_token::mechanism::{Mechanism, REGISTRY};
+
+const MECHANISMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/mechanisms.md");
+
+#[test]
+fn the_page_of_mechanisms_is_what_the_registry_says() {
+    let page = page();
+    if std::env::var_os("KEYWARD_BLESS").is_some() {
+        std::fs::write(MECHANISMS, &page).unwrap();
+    }
+    let there = std::fs::read_to_string(MECHANISMS).unwrap_or_default();
+    assert_eq!(there, page, "{MECHANISMS} is stale: KEYWARD_BLESS=1 cargo test --test docs");
+}
+
+#[test]
+fn every_flag_of_a_mechanism_has_a_name() {
+    for mechanism in REGISTRY {
+        let named = FLAGS.iter().fold(0, |all, (flag, _)| all | flag);
+        assert_eq!(mechanism.flags & !named, 0, "{}", mechanism.name);
+    }
+}
+
+fn page() -> String {
+    let mut page = PROLOGUE.to_owned();
+    for mechanism in REGISTRY {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            page,
+            "| `{}` | {:#x} | {} | {} | {} |",
+            mechanism.name,
+            mechanism.number,
+            sizes(mechanism),
+            flags(mechanism),
+            if mechanism.tls { "yes" } else { "" },
+        );
+    }
+    page + EPILOGUE
+}
+
+fn sizes(mechanism: &Mechanism) -> String {
+    match (mechanism.min_key_size, mechanism.max_key_size) {
+        (0, 0) => String::new(),
+        (least, most) => format!("{least} to {most}"),
+    }
+}
+
+fn flags(mechanism: &Mechanism) -> String {
+    let named: Vec<_> = FLAGS
+        .iter()
+        .filter(|(flag, _)| mechanism.flags & flag != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    named.join(", ")
+}
+
+const FLAGS: &[(CK_FLAGS, &str)] = &[
+    (CKF_GENERATE_KEY_PAIR, "GENERATE_KEY_PAIR"),
+    (CKF_SIGN, "SIGN"),
+    (CKF_VERIFY, "VERIFY"),
+    (CKF_ENCRYPT, "ENCRYPT"),
+    (CKF_DECRYPT, "DECRYPT"),
+    (CKF_DIGEST, "DIGEST"),
+    (CKF_EC_F_P, "EC_F_P"),
+    (CKF_EC_OID, "EC_OID"),
+    (CKF_EC_UNCOMPRESS, "EC_UNCOMPRESS"),
+];
+
+const PROLOGUE: &str = "\
+# Mechanisms
+
+<!-- Made from REGISTRY in crates/keyward-token/src/mechanism.rs by tests/docs.rs; do not edit. -->
+
+In the order of C_GetMechanismList. Key sizes are in bits, flags are those of C_GetMechanismInfo without their CKF_.
+\"tls\" says what the profile `tls` lists; there C_GetMechanismInfo also answers for CKM_SHA256, CKM_SHA384 and CKM_SHA512,
+because the JDK offers PSS only with hashes that it can ask about.
+
+| Mechanism | Number | Key sizes | Flags | tls |
+|---|---|---|---|---|
+";
+
+const EPILOGUE: &str = "
+EC keys are on the named curves P-224, P-256, P-384, P-521 and secp256k1; CKA_EC_PARAMS is the curve's OID, or its name as a
+PrintableString. An ECDSA signature is r || s, each as long as the curve's field (66 bytes for P-521).
+
+What happens where: digests, verification and encryption are done inside the module. For a signature by a mechanism with
+a hash the module makes the digest and sends only that. CKM_RSA_PKCS signs what it is given, which is a DER DigestInfo
+or, for TLS 1.1 and older, 36 bytes.
+
+PSS and OAEP take SHA-1, SHA-224 to SHA-512 and SHA3-224 to SHA3-512 as hashAlg and mgf, each on its own; a mechanism
+with a hash insists on that one as hashAlg. The salt is at most 1024 bytes, and shorter if the key has no room for it.
+";
