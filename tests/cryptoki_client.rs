@@ -194,13 +194,15 @@ fn mechanisms_are_those_of_the_registry() {
         let module = initialized();
         let slot = slot(&module);
         let listed = module.get_mechanism_list(slot).unwrap();
+        assert!(listed.contains(&MechanismType::RSA_PKCS_PSS));
         // `cryptoki` leaves out what it does not know.
-        let registry: Vec<MechanismType> = REGISTRY
-            .iter()
-            .filter(|mechanism| mechanism.number != CKM_SHA224_RSA_PKCS_PSS)
-            .map(|mechanism| MechanismType::try_from(mechanism.number).unwrap())
-            .collect();
-        assert_eq!(listed, registry);
+        let raw = Module::load(&common::module());
+        let (mut numbers, mut count) = ([0; 100], 100);
+        let rv = call!(raw, C_GetMechanismList(0, numbers.as_mut_ptr(), &raw mut count));
+        assert_eq!(rv, CKR_OK);
+        let registry: Vec<CK_MECHANISM_TYPE> =
+            REGISTRY.iter().map(|mechanism| mechanism.number).collect();
+        assert_eq!(numbers[..count as usize], registry);
         for mechanism in listed {
             module.get_mechanism_info(slot, mechanism).unwrap();
         }
@@ -244,6 +246,79 @@ fn a_wrong_pin_is_told_and_counted_and_the_right_one_works() {
         session.set_pin(&pin("new PIN"), &pin(PIN)).unwrap();
         session.logout().unwrap();
         attempt(&pin(PIN)).unwrap();
+    });
+}
+
+#[test]
+fn profile_tls_lists_what_a_tls_stack_uses() {
+    alone(|| {
+        let service = Service::start();
+        service.token(TOKEN);
+        configure(&service.identity("client", &[TOKEN], &["--profile", "tls"]));
+        let module = initialized();
+        let slot = slot(&module);
+        let wanted = [MechanismType::RSA_PKCS, MechanismType::RSA_PKCS_PSS, MechanismType::ECDSA];
+        assert_eq!(module.get_mechanism_list(slot).unwrap(), wanted);
+        // The JDK digests itself, but offers PSS only with hashes that are known.
+        for hash in [MechanismType::SHA256, MechanismType::SHA384, MechanismType::SHA512] {
+            module.get_mechanism_info(slot, hash).unwrap();
+        }
+        let other = module.get_mechanism_info(slot, MechanismType::SHA256_RSA_PKCS);
+        assert_eq!(refused(other), RvError::MechanismInvalid);
+        assert!(!module.get_token_info(slot).unwrap().rng());
+        let session = user(&module);
+        let (_, key) = generate_ec(&session, P256, true, b"key");
+        session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+    });
+}
+
+#[test]
+fn a_token_may_be_opened_by_the_certificate_alone() {
+    alone(|| {
+        let service = Service::start();
+        let create = ["token", "create", "--label", TOKEN, "--login", "certificate"];
+        service.admin(&[&create[..], &["--so-pin", SO_PIN]].concat());
+        configure(&service.identity("client", &[TOKEN], &[]));
+        let module = initialized();
+        let slot = slot(&module);
+        assert!(!module.get_token_info(slot).unwrap().login_required());
+        let session = module.open_rw_session(slot).unwrap();
+        let (_, key) = generate_ec(&session, P256, true, b"key");
+        session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+        assert_eq!(private_keys(&session), [key]);
+        // A host that logs in all the same may do so, whatever its PIN.
+        session.login(UserType::User, Some(&pin("whatever"))).unwrap();
+        session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+        session.logout().unwrap();
+        session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+    });
+}
+
+#[test]
+fn a_token_that_is_initialised_anew_is_empty_and_keeps_its_label() {
+    alone(|| {
+        let _service = service();
+        let module = initialized();
+        let slot = slot(&module);
+        let session = user(&module);
+        generate_ec(&session, P256, true, b"key");
+        let busy = module.init_token(slot, &pin(SO_PIN), TOKEN);
+        assert_eq!(refused(busy), RvError::SessionExists);
+        drop(session);
+        let wrong = module.init_token(slot, &pin("87654321"), TOKEN);
+        assert_eq!(refused(wrong), RvError::PinIncorrect);
+        let renamed = module.init_token(slot, &pin(SO_PIN), "another");
+        assert_eq!(refused(renamed), RvError::ArgumentsBad);
+        module.init_token(slot, &pin(SO_PIN), TOKEN).unwrap();
+        assert!(!module.get_token_info(slot).unwrap().user_pin_initialized());
+        let session = module.open_rw_session(slot).unwrap();
+        let early = session.login(UserType::User, Some(&pin(PIN)));
+        assert_eq!(refused(early), RvError::UserPinNotInitialized);
+        session.login(UserType::So, Some(&pin(SO_PIN))).unwrap();
+        session.init_pin(&pin(PIN)).unwrap();
+        session.logout().unwrap();
+        login(&session);
+        assert!(session.find_objects(&[]).unwrap().is_empty());
     });
 }
 
@@ -1118,6 +1193,16 @@ fn a_token_of_more_than_four_mebibytes_is_searched_from_afar() {
         // Handles that were told before the logout mean the same.
         session.sign(&Mechanism::Ecdsa, private, &[1; 32]).unwrap();
         assert_eq!(private_keys(&session), [private]);
+        // So they do after a change that drops what was looked at.
+        let listed = session.find_objects(&[Attribute::Label(vec![7])]).unwrap()[0];
+        service.admin(&["key", "generate", "--token", TOKEN, "--type", "ec:p256", "--label", "new"]);
+        let (other, _) = generate_ec(&session, P256, true, b"other");
+        assert_eq!(session.find_objects(&[Attribute::Label(b"new".to_vec())]).unwrap().len(), 2);
+        session.sign(&Mechanism::Ecdsa, private, &[1; 32]).unwrap();
+        assert_eq!(bytes(&session, listed, AttributeType::Label), [7]);
+        session.destroy_object(other).unwrap();
+        let gone = session.get_attributes(other, &[AttributeType::Class]);
+        assert_eq!(refused(gone), RvError::ObjectHandleInvalid);
         let found = session.find_objects(&[Attribute::Label(vec![13])]).unwrap();
         session.destroy_object(found[0]).unwrap();
         assert!(session.find_objects(&[Attribute::Label(vec![13])]).unwrap().is_empty());

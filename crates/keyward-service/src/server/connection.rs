@@ -1,15 +1,15 @@
 //! One connection: frames in, requests handled side by side, frames out.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use keyward_wire::{Request, Response, frame};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use keyward_wire::{Request, frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, split};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -30,32 +30,69 @@ pub(super) struct Bounds {
 
 /// Serves a connection until the peer closes it, breaks the rules, does not
 /// take its answers, is revoked, or the service stops.
+///
+/// All of it is one task: what a request waits for is a worker, and a way
+/// through other tasks would cost it more than the work of an EC signature.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite,
     engine: &Arc<Engine>,
     identity: Id,
     entry: &Entry,
     bounds: Bounds,
-    draining: watch::Receiver<bool>,
+    mut draining: watch::Receiver<bool>,
 ) {
-    let (reader, writer) = split(stream);
-    // Handlers wait when it is full: a peer that does not read its answers
-    // makes nothing grow.
-    let (answers, answered) = mpsc::channel(WAITING_FRAMES);
-    let mut writing = pin!(write(writer, answered, bounds.write, draining.clone()));
-    let mut reading = pin!(read(reader, engine, identity, answers, bounds, draining));
-    tokio::select! {
-        biased;
-        () = entry.closed() => return,
-        // It failed: nobody takes answers any more.
-        () = &mut writing => return,
-        () = &mut reading => {}
+    let (mut reader, writer) = split(stream);
+    let mut writer = Writer::new(writer, bounds.write, draining.clone());
+    let mut handlers = FuturesUnordered::new();
+    let mut request = Box::pin(next_request(&mut reader, bounds.idle));
+    let mut open = true;
+    while open || !handlers.is_empty() {
+        tokio::select! {
+            biased;
+            () = entry.closed() => return,
+            Some(reply) = handlers.next() => {
+                // While the peer does not take this answer, no other request of
+                // this connection is read: nothing grows.
+                if writer.send(reply).await.is_err() {
+                    return;
+                }
+                while let Some(Some(reply)) = handlers.next().now_or_never() {
+                    if writer.send(reply).await.is_err() {
+                        return;
+                    }
+                }
+                if writer.flush().await.is_err() {
+                    return;
+                }
+            }
+            () = begins(&mut draining), if open => open = false,
+            read = &mut request, if open && handlers.len() < bounds.requests => match read {
+                Ok(Some((reader, request_read))) => {
+                    handlers.push(handle(engine, identity, request_read));
+                    request = Box::pin(next_request(reader, bounds.idle));
+                }
+                Ok(None) => open = false,
+                Err(reason) => {
+                    tracing::info!(%identity, reason, "a connection is closed");
+                    open = false;
+                }
+            },
+        }
     }
-    // No more requests; the answers to those under way still go out.
-    tokio::select! {
-        () = entry.closed() => {}
-        () = writing => {}
-    }
+    writer.shut_down().await;
+}
+
+/// Waits for the drain to begin.
+async fn begins(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// Handles a request; its panic is an answer like others.
+async fn handle(engine: &Engine, identity: Id, request: Request) -> Reply {
+    let id = request.id;
+    let handled = AssertUnwindSafe(engine.handle(identity, request)).catch_unwind().await;
+    // What the future shared is behind locks that mind no poison.
+    handled.unwrap_or_else(|_| Reply::panicked(id))
 }
 
 /// Tells a peer why its connection ends.
@@ -71,53 +108,11 @@ pub(super) async fn refuse(stream: impl AsyncRead + AsyncWrite, bounds: Bounds) 
     let _ = timeout(bounds.write, writer.shutdown()).await;
 }
 
-/// Reads requests and starts their handlers.
-async fn read(
-    mut reader: impl AsyncRead + Unpin,
-    engine: &Arc<Engine>,
-    identity: Id,
-    answers: mpsc::Sender<Response>,
-    bounds: Bounds,
-    mut draining: watch::Receiver<bool>,
-) {
-    let permits = Arc::new(Semaphore::new(bounds.requests));
-    loop {
-        let request = tokio::select! {
-            biased;
-            _ = draining.wait_for(|draining| *draining) => return,
-            request = next_request(&mut reader, bounds.idle) => request,
-        };
-        let request = match request {
-            Ok(Some(request)) => request,
-            Ok(None) => return,
-            Err(reason) => {
-                tracing::info!(%identity, reason, "a connection is closed");
-                return;
-            }
-        };
-        // The semaphore is never closed; there is one permit per request.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let engine = Arc::clone(engine);
-        let answers = answers.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let id = request.id;
-            let handled = CatchUnwind(Box::pin(engine.handle(identity, request))).await;
-            let mut reply = handled.unwrap_or_else(|_| Reply::panicked(id));
-            while let Some(response) = reply.next_frame() {
-                if answers.send(response).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-}
-
-/// The next request; `None` at the end of the stream.
-async fn next_request(
-    reader: &mut (impl AsyncRead + Unpin),
+/// The next request, and the reader back; `None` at the end of the stream.
+async fn next_request<R: AsyncRead + Unpin>(
+    reader: &mut R,
     idle: Option<Duration>,
-) -> Result<Option<Request>, String> {
+) -> Result<Option<(&mut R, Request)>, String> {
     let mut header = [0; frame::HEADER];
     let first = reader.read(&mut header[..1]);
     let first = match idle {
@@ -135,60 +130,51 @@ async fn next_request(
         // A request may carry a PIN.
         let mut body = Zeroizing::new(vec![0; length]);
         reader.read_exact(&mut body).await.map_err(|error| error.to_string())?;
-        frame::decode(&body).map(Some).map_err(|error| error.to_string())
+        frame::decode(&body).map_err(|error| error.to_string())
     };
-    timeout(FRAME_DEADLINE, rest).await.map_err(|_| "a frame came too slowly".to_owned())?
+    let request = timeout(FRAME_DEADLINE, rest)
+        .await
+        .map_err(|_| "a frame came too slowly".to_owned())??;
+    Ok(Some((reader, request)))
 }
 
-/// Writes answers as they come; many that wait go out together.
-async fn write(
-    writer: impl AsyncWrite + Unpin,
-    mut answered: mpsc::Receiver<Response>,
+/// Writes answers, each within its deadline.
+struct Writer<W> {
+    inner: BufWriter<W>,
     deadline: Duration,
     draining: watch::Receiver<bool>,
-) {
-    let mut writer = BufWriter::with_capacity(WRITE_BUFFER, writer);
-    while let Some(mut response) = answered.recv().await {
-        response.draining = *draining.borrow();
-        let encoded = match frame::encode(&response) {
-            Ok(encoded) => Zeroizing::new(encoded),
-            Err(error) => {
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    fn new(writer: W, deadline: Duration, draining: watch::Receiver<bool>) -> Self {
+        Self { inner: BufWriter::with_capacity(WRITE_BUFFER, writer), deadline, draining }
+    }
+
+    /// Writes the frames of an answer; they may wait for [`Writer::flush`].
+    async fn send(&mut self, mut reply: Reply) -> io::Result<()> {
+        while let Some(mut response) = reply.next_frame() {
+            response.draining = *self.draining.borrow();
+            let encoded = frame::encode(&response).map_err(|error| {
                 // Handlers keep to the limit; a peer must not wait for this one.
                 tracing::error!(%error, "an answer that is no frame");
-                return;
-            }
-        };
-        let last = answered.is_empty();
-        let written = timeout(deadline, async {
-            writer.write_all(&encoded).await?;
-            if last { writer.flush().await } else { Ok(()) }
-        });
-        if !matches!(written.await, Ok(Ok(()))) {
-            return;
+                io::Error::other(error)
+            })?;
+            let encoded = Zeroizing::new(encoded);
+            timeout(self.deadline, self.inner.write_all(&encoded)).await??;
         }
+        Ok(())
     }
-    let _ = timeout(deadline, writer.shutdown()).await;
-}
 
-/// A future whose panic is a value.
-struct CatchUnwind<'a, T>(Pin<Box<dyn Future<Output = T> + Send + 'a>>);
+    async fn flush(&mut self) -> io::Result<()> {
+        timeout(self.deadline, self.inner.flush()).await?
+    }
 
-impl<T> Future for CatchUnwind<'_, T> {
-    type Output = Result<T, Box<dyn Any + Send>>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // After a panic the future is not polled again, and what it shares is
-        // behind locks that mind no poison.
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
+    async fn shut_down(&mut self) {
+        // The peer may be gone already.
+        let _ = timeout(self.deadline, self.inner.shutdown()).await;
     }
 }
 
-/// Frames that wait to be written, beside one in each handler's hands.
-const WAITING_FRAMES: usize = 4;
 const WRITE_BUFFER: usize = 16 << 10;
 /// For a frame to come whole, once its first byte is there.
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
