@@ -22,6 +22,11 @@ impl Error {
         Self { rv, message: message.into() }
     }
 
+    /// The same, with what it was about.
+    pub(crate) fn about(self, what: std::fmt::Arguments<'_>) -> Self {
+        Self { message: format!("{what}: {}", self.message).into(), ..self }
+    }
+
     /// Whether the service did not answer.
     pub(crate) fn is_outage(&self) -> bool {
         self.rv == UNAVAILABLE
@@ -103,4 +108,35 @@ fn rv(code: ErrorCode) -> CK_RV {
         ErrorCode::PublicKeyInvalid => CKR_PUBLIC_KEY_INVALID,
         ErrorCode::DeviceMemory => CKR_DEVICE_MEMORY,
     }
+}
+
+macro_rules! names {
+    ($($name:ident)*) => {
+        /// The standard's name of a code that the module returns.
+        pub(crate) fn name(rv: CK_RV) -> Cow<'static, str> {
+            match rv {
+                $($name => Cow::Borrowed(stringify!($name)),)*
+                other => Cow::Owned(format!("CKR {other:#x}")),
+            }
+        }
+    };
+}
+
+names! {
+    CKR_OK CKR_ACTION_PROHIBITED CKR_ARGUMENTS_BAD CKR_ATTRIBUTE_READ_ONLY
+    CKR_ATTRIBUTE_SENSITIVE CKR_ATTRIBUTE_TYPE_INVALID CKR_ATTRIBUTE_VALUE_INVALID
+    CKR_BUFFER_TOO_SMALL CKR_CANT_LOCK CKR_CRYPTOKI_ALREADY_INITIALIZED
+    CKR_CRYPTOKI_NOT_INITIALIZED CKR_CURVE_NOT_SUPPORTED CKR_DATA_INVALID CKR_DATA_LEN_RANGE
+    CKR_DEVICE_ERROR CKR_DEVICE_MEMORY CKR_ENCRYPTED_DATA_INVALID
+    CKR_ENCRYPTED_DATA_LEN_RANGE CKR_FUNCTION_NOT_PARALLEL CKR_FUNCTION_NOT_SUPPORTED
+    CKR_GENERAL_ERROR CKR_KEY_FUNCTION_NOT_PERMITTED CKR_KEY_HANDLE_INVALID CKR_KEY_SIZE_RANGE
+    CKR_KEY_TYPE_INCONSISTENT CKR_MECHANISM_INVALID CKR_MECHANISM_PARAM_INVALID CKR_NO_EVENT
+    CKR_OBJECT_HANDLE_INVALID CKR_OPERATION_ACTIVE CKR_OPERATION_NOT_INITIALIZED
+    CKR_PIN_INCORRECT CKR_PIN_INVALID CKR_PIN_LEN_RANGE CKR_PIN_LOCKED CKR_PUBLIC_KEY_INVALID
+    CKR_RANDOM_SEED_NOT_SUPPORTED CKR_SESSION_EXISTS CKR_SESSION_HANDLE_INVALID
+    CKR_SESSION_PARALLEL_NOT_SUPPORTED CKR_SESSION_READ_ONLY CKR_SESSION_READ_ONLY_EXISTS
+    CKR_SESSION_READ_WRITE_SO_EXISTS CKR_SIGNATURE_INVALID CKR_SIGNATURE_LEN_RANGE
+    CKR_SLOT_ID_INVALID CKR_TEMPLATE_INCOMPLETE CKR_TEMPLATE_INCONSISTENT CKR_TOKEN_NOT_PRESENT
+    CKR_TOKEN_WRITE_PROTECTED CKR_USER_ALREADY_LOGGED_IN CKR_USER_ANOTHER_ALREADY_LOGGED_IN
+    CKR_USER_NOT_LOGGED_IN CKR_USER_PIN_NOT_INITIALIZED CKR_USER_TYPE_INVALID
 }

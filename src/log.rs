@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cryptoki_sys::{CK_RV, CKR_OK};
 use keyward_client::config::{self, Level};
 
-use crate::error::Error;
+use crate::error::{self, Result};
 
 /// Says what is logged when the config does not: `off`, `error` or `trace`.
 const VARIABLE: &str = "KEYWARD_PKCS11_LOG";
@@ -45,17 +45,18 @@ impl Log {
     }
 
     /// Logs what a call came to.
-    pub(crate) fn call(&self, function: &str, result: Result<(), &Error>, took: Duration) {
+    pub(crate) fn call(&self, function: &str, result: &Result<()>, took: Duration) {
+        let took = took.as_micros();
         match result {
             Ok(()) if self.level >= Level::Trace => {
-                self.line(format_args!("{function} rv=CKR_OK us={}", took.as_micros()));
+                self.line(format_args!("{function} CKR_OK us={took}"));
             }
-            Err(error) if self.level >= level_of(error.rv) => self.line(format_args!(
-                "{function} rv={:#x} us={} {}",
-                error.rv,
-                took.as_micros(),
-                error.message
-            )),
+            Err(error) if self.level >= level_of(error.rv) => {
+                let rv = error::name(error.rv);
+                // One line, whatever a file's parser has to say.
+                let message = error.message.replace('\n', " / ");
+                self.line(format_args!("{function} {rv} us={took} {message}"));
+            }
             _ => {}
         }
     }

@@ -107,7 +107,9 @@ impl Slot {
             known: None,
         };
         self.state().info = None;
-        let frames = remote.ask(&self.asker(), Operation::Login(login))?;
+        let frames = remote
+            .ask(&self.asker(), Operation::Login(login))
+            .map_err(|error| self.failed(error))?;
         self.note(&frames);
         let mut info = None;
         for frame in &frames {
@@ -187,9 +189,14 @@ impl Slot {
                     // logs in again.
                     self.forget_login();
                 }
-                Err(error.into())
+                Err(self.failed(error))
             }
         }
+    }
+
+    /// What went wrong with this slot's token.
+    fn failed(&self, error: keyward_client::Error) -> Error {
+        Error::from(error).about(format_args!("slot {}, token {}", self.id, self.config.token))
     }
 
     /// Asks for a change. What is known of the token is out of date then.
@@ -259,6 +266,12 @@ impl Slot {
             if let Some(known) = looked_at.as_ref().and_then(|catalogue| catalogue.object(handle)) {
                 return Ok(known.clone());
             }
+        }
+        if !self.is_user() && self.handles.unique_id(handle).is_some() {
+            return Err(Error::new(
+                CKR_USER_NOT_LOGGED_IN,
+                "the object is not visible; a login may have ended: was the PIN changed?",
+            ));
         }
         Err(Error::new(CKR_OBJECT_HANDLE_INVALID, "no visible object has this handle"))
     }

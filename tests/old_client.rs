@@ -1,6 +1,8 @@
 //! The crate `pkcs11`, which nobody maintains any more and which many programs
 //! still use: an old client must go on working.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
 mod common;
 
 use common::PIN;

@@ -1,6 +1,8 @@
 //! The service goes away and comes back: what a host sees meanwhile, and that
 //! it has nothing to do afterwards.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
 mod common;
 
 use std::net::TcpListener;
@@ -281,10 +283,7 @@ fn a_renewed_identity_is_read_from_the_disk() {
         service.stop();
         service.resume();
         // Another identity: the ticket was the old one's, so a new login is due.
-        assert_eq!(
-            module.sign_with(session, CKM_ECDSA, key, &DIGEST),
-            Err(CKR_USER_NOT_LOGGED_IN)
-        );
+        assert_eq!(module.sign_with(session, CKM_ECDSA, key, &DIGEST), Err(CKR_USER_NOT_LOGGED_IN));
         module.login(session, common::PIN).unwrap();
         module.sign_with(session, CKM_ECDSA, key, &DIGEST).unwrap();
     });

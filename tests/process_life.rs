@@ -2,6 +2,8 @@
 //! signals, configs that cannot be used. The hosts are Python programs, which
 //! know nothing but the C interface.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
 mod common;
 
 use std::io::Write;
@@ -399,7 +401,10 @@ fn the_log_names_function_and_result_and_no_pin() {
 fn the_log_may_go_to_a_file() {
     let host = Host::new();
     let text = std::fs::read_to_string(&host.config).unwrap();
-    let logging = text.replace("[deadlines]\n", "[log]\nlevel = \"error\"\nfile = \"module.log\"\n\n[deadlines]\n");
+    let logging = text.replace(
+        "[deadlines]\n",
+        "[log]\nlevel = \"error\"\nfile = \"module.log\"\n\n[deadlines]\n",
+    );
     assert_ne!(logging, text);
     std::fs::write(&host.config, logging).unwrap();
     host.run(WORK);

@@ -2,6 +2,8 @@
 //! what comes of a call, both must say the same. Differences that are meant
 //! stand in [`DIFFERENCES`] with their reason.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
 mod common;
 
 use std::fmt::Write as _;
@@ -45,11 +47,26 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
     ("with a public key", "KEY_FUNCTION_NOT_PERMITTED", "KEY_TYPE_INCONSISTENT", WRONG_CLASS),
     ("ECDSA with an RSA key", "GENERAL_ERROR", "KEY_TYPE_INCONSISTENT", "section 5.1.6"),
     ("RSA with an EC key", "GENERAL_ERROR", "KEY_TYPE_INCONSISTENT", "section 5.1.6"),
-    ("with no key", "OBJECT_HANDLE_INVALID", "KEY_HANDLE_INVALID", "section 5.13.1 names this value"),
+    (
+        "with no key",
+        "OBJECT_HANDLE_INVALID",
+        "KEY_HANDLE_INVALID",
+        "section 5.13.1 names this value",
+    ),
     ("PSS without a parameter", "ARGUMENTS_BAD", "MECHANISM_PARAM_INVALID", "section 5.1.6"),
-    ("verify with a private key", "KEY_FUNCTION_NOT_PERMITTED", "KEY_TYPE_INCONSISTENT", WRONG_CLASS),
+    (
+        "verify with a private key",
+        "KEY_FUNCTION_NOT_PERMITTED",
+        "KEY_TYPE_INCONSISTENT",
+        WRONG_CLASS,
+    ),
     ("verify with an EC key", "SIGNATURE_LEN_RANGE", "KEY_TYPE_INCONSISTENT", "section 5.1.6"),
-    ("decrypt with a public key", "KEY_FUNCTION_NOT_PERMITTED", "KEY_TYPE_INCONSISTENT", WRONG_CLASS),
+    (
+        "decrypt with a public key",
+        "KEY_FUNCTION_NOT_PERMITTED",
+        "KEY_TYPE_INCONSISTENT",
+        WRONG_CLASS,
+    ),
     ("seed", "OK", "RANDOM_SEED_NOT_SUPPORTED", "the generator seeds itself"),
     ("sign after logout", "OBJECT_HANDLE_INVALID", "KEY_HANDLE_INVALID", "section 5.13.1 names it"),
     (
@@ -216,7 +233,13 @@ const ATTRIBUTES: &[(&str, CK_ATTRIBUTE_TYPE)] = &[
 ];
 
 /// Every attribute of an object; of those that are random the length.
-fn describe(record: &mut Record, module: &Module, session: CK_SESSION_HANDLE, what: &str, object: CK_OBJECT_HANDLE) {
+fn describe(
+    record: &mut Record,
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    what: &str,
+    object: CK_OBJECT_HANDLE,
+) {
     for (name_of, attribute) in ATTRIBUTES {
         let step = format!("{what} {name_of}");
         match module.get(session, object, *attribute) {
@@ -335,14 +358,10 @@ fn keys(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE) {
     r.result("generate without a curve", ec(Template::new(), Template::new()));
     r.result(
         "generate with another class",
-        ec(
-            Template::new().bytes(CKA_EC_PARAMS, P256).number(CKA_CLASS, CKO_DATA),
-            Template::new(),
-        ),
+        ec(Template::new().bytes(CKA_EC_PARAMS, P256).number(CKA_CLASS, CKO_DATA), Template::new()),
     );
-    let rsa = |bits: Template| {
-        module.generate(session, CKM_RSA_PKCS_KEY_PAIR_GEN, bits, Template::new())
-    };
+    let rsa =
+        |bits: Template| module.generate(session, CKM_RSA_PKCS_KEY_PAIR_GEN, bits, Template::new());
     r.result("generate without CKA_MODULUS_BITS", rsa(Template::new()));
     r.result(
         "generate with a mechanism that generates nothing",
@@ -363,7 +382,10 @@ fn operations(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE) {
     r.value("sign, length", length);
     let mut buffer = [0; 512];
     let mut length = 255;
-    r.rv("sign, too short", call!(module, C_Sign(session, data, 32, buffer.as_mut_ptr(), &raw mut length)));
+    r.rv(
+        "sign, too short",
+        call!(module, C_Sign(session, data, 32, buffer.as_mut_ptr(), &raw mut length)),
+    );
     r.value("sign, needed", length);
     r.rv("sign", call!(module, C_Sign(session, data, 32, buffer.as_mut_ptr(), &raw mut length)));
     r.value("sign, given", length);
@@ -416,21 +438,39 @@ fn operations(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE) {
     let mut encrypted = [0; 256];
     let mut length = 256;
     r.rv("encrypt init", call!(module, C_EncryptInit(session, rsa_pkcs, rsa_public)));
-    r.rv("encrypt", call!(module, C_Encrypt(session, data, 32, encrypted.as_mut_ptr(), &raw mut length)));
+    r.rv(
+        "encrypt",
+        call!(module, C_Encrypt(session, data, 32, encrypted.as_mut_ptr(), &raw mut length)),
+    );
     r.rv("decrypt init", call!(module, C_DecryptInit(session, rsa_pkcs, rsa)));
-    r.rv("decrypt", call!(module, C_Decrypt(session, encrypted.as_mut_ptr(), 256, buffer.as_mut_ptr(), &raw mut length)));
+    r.rv(
+        "decrypt",
+        call!(
+            module,
+            C_Decrypt(session, encrypted.as_mut_ptr(), 256, buffer.as_mut_ptr(), &raw mut length)
+        ),
+    );
     r.value("decrypted", hex(&buffer[..length as usize]));
     r.rv("decrypt with a public key", call!(module, C_DecryptInit(session, rsa_pkcs, rsa_public)));
     r.rv("decrypt with an EC key", call!(module, C_DecryptInit(session, rsa_pkcs, ec)));
 
     let mut sha = mechanism(CKM_SHA256);
-    r.rv("digest without init", call!(module, C_Digest(session, data, 32, buffer.as_mut_ptr(), &raw mut length)));
+    r.rv(
+        "digest without init",
+        call!(module, C_Digest(session, data, 32, buffer.as_mut_ptr(), &raw mut length)),
+    );
     r.rv("digest init", call!(module, C_DigestInit(session, &raw mut sha)));
     r.rv("digest init again", call!(module, C_DigestInit(session, &raw mut sha)));
     let mut length = 31;
-    r.rv("digest, too short", call!(module, C_Digest(session, data, 32, buffer.as_mut_ptr(), &raw mut length)));
+    r.rv(
+        "digest, too short",
+        call!(module, C_Digest(session, data, 32, buffer.as_mut_ptr(), &raw mut length)),
+    );
     r.value("digest, needed", length);
-    r.rv("digest", call!(module, C_Digest(session, data, 32, buffer.as_mut_ptr(), &raw mut length)));
+    r.rv(
+        "digest",
+        call!(module, C_Digest(session, data, 32, buffer.as_mut_ptr(), &raw mut length)),
+    );
     r.value("digested", hex(&buffer[..length as usize]));
     r.rv("seed", call!(module, C_SeedRandom(session, data, 32)));
     r.rv("random", call!(module, C_GenerateRandom(session, buffer.as_mut_ptr(), 32)));
@@ -439,7 +479,10 @@ fn operations(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE) {
 fn objects(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE, slot: CK_SLOT_ID) {
     let data = || Template::new().number(CKA_CLASS, CKO_DATA);
     r.result("create nothing", module.create(session, Template::new()));
-    r.result("create of no class", module.create(session, Template::new().number(CKA_CLASS, 0x1234)));
+    r.result(
+        "create of no class",
+        module.create(session, Template::new().number(CKA_CLASS, 0x1234)),
+    );
     r.result(
         "create with an attribute of others",
         module.create(session, data().flag(CKA_SENSITIVE, true)),
@@ -449,16 +492,24 @@ fn objects(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE, slot: CK
         "create a certificate without a value",
         module.create(
             session,
-            Template::new().number(CKA_CLASS, CKO_CERTIFICATE).number(CKA_CERTIFICATE_TYPE, CKC_X_509),
+            Template::new()
+                .number(CKA_CLASS, CKO_CERTIFICATE)
+                .number(CKA_CERTIFICATE_TYPE, CKC_X_509),
         ),
     );
     let object = module.create(session, data().bytes(CKA_LABEL, b"mine")).unwrap();
     r.result("set the label", module.set(session, object, Template::new().bytes(CKA_LABEL, b"x")));
     r.value("label", hex(&module.get(session, object, CKA_LABEL).unwrap()));
-    r.result("set the class", module.set(session, object, Template::new().number(CKA_CLASS, CKO_DATA)));
+    r.result(
+        "set the class",
+        module.set(session, object, Template::new().number(CKA_CLASS, CKO_DATA)),
+    );
     r.result("set in no object", module.set(session, 0x7fff_0000, Template::new()));
     let fixed = module.create(session, data().flag(CKA_MODIFIABLE, false)).unwrap();
-    r.result("set what is fixed", module.set(session, fixed, Template::new().bytes(CKA_LABEL, b"x")));
+    r.result(
+        "set what is fixed",
+        module.set(session, fixed, Template::new().bytes(CKA_LABEL, b"x")),
+    );
     let (_, key) = module.generate_ec(session, P256, false);
     for (step, change) in [
         ("set CKA_SENSITIVE false", Template::new().flag(CKA_SENSITIVE, false)),
@@ -478,8 +529,14 @@ fn objects(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE, slot: CK
         r.rv("destroy", call!(module, C_DestroyObject(session, copy)));
         r.rv("destroy again", call!(module, C_DestroyObject(session, copy)));
     }
-    r.result("copy, not sensitive", module.copy(session, key, Template::new().flag(CKA_SENSITIVE, false)));
-    r.result("copy, not private", module.copy(session, key, Template::new().flag(CKA_PRIVATE, false)));
+    r.result(
+        "copy, not sensitive",
+        module.copy(session, key, Template::new().flag(CKA_SENSITIVE, false)),
+    );
+    r.result(
+        "copy, not private",
+        module.copy(session, key, Template::new().flag(CKA_PRIVATE, false)),
+    );
 
     r.rv("find without init", call!(module, C_FindObjects(session, null_mut(), 0, null_mut())));
     r.rv("find final without init", call!(module, C_FindObjectsFinal(session)));
@@ -522,5 +579,8 @@ fn objects(r: &mut Record, module: &Module, session: CK_SESSION_HANDLE, slot: CK
         module.find(session, Template::new().number(CKA_CLASS, CKO_PRIVATE_KEY)).unwrap().len()
     });
     r.result("login after logout", module.login(session, PIN));
-    r.result("sign with the same handle", module.sign_with(session, CKM_ECDSA, token_key, &[1; 32]));
+    r.result(
+        "sign with the same handle",
+        module.sign_with(session, CKM_ECDSA, token_key, &[1; 32]),
+    );
 }

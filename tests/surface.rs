@@ -1,5 +1,7 @@
 //! What the library shows to whoever loads it: symbols and function list.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
 mod common;
 
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_FUNCTION_LIST_PTR, CKR_OK};
@@ -27,8 +29,9 @@ fn the_function_list_says_2_40_and_is_whole() {
     // SAFETY: the prototype is the standard's.
     let rv = unsafe {
         let mut list: CK_FUNCTION_LIST_PTR = std::ptr::null_mut();
-        let function =
-            library.get::<unsafe extern "C" fn(*mut CK_FUNCTION_LIST_PTR) -> u64>(b"C_GetFunctionList").unwrap();
+        let function = library
+            .get::<unsafe extern "C" fn(*mut CK_FUNCTION_LIST_PTR) -> u64>(b"C_GetFunctionList")
+            .unwrap();
         let rv = function(&raw mut list);
         assert_eq!(((*list).version.major, (*list).version.minor), (2, 40));
         let words = size_of::<CK_FUNCTION_LIST>() / size_of::<usize>();

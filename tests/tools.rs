@@ -1,6 +1,8 @@
 //! The tools that people use: OpenSC's pkcs11-tool, GnuTLS's p11tool,
 //! OpenSSH. What they make is checked by OpenSSL.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
 mod common;
 
 use std::path::PathBuf;
@@ -31,7 +33,10 @@ impl Host {
 
     fn start(&self, name: &str, arguments: &[&str]) -> Output {
         let mut command = tool(name);
-        command.args(arguments).current_dir(self.openssl.path("")).env("KEYWARD_CONFIG", &self.config);
+        command
+            .args(arguments)
+            .current_dir(self.openssl.path(""))
+            .env("KEYWARD_CONFIG", &self.config);
         output_within(&mut command, PATIENCE)
     }
 
@@ -94,7 +99,11 @@ fn pkcs11_tool_makes_keys_and_signs_with_them() {
     assert_eq!(listed.matches("Private Key Object; RSA").count(), 1, "{listed}");
     assert_eq!(listed.matches("Private Key Object; EC").count(), 3, "{listed}");
     assert_eq!(listed.matches("Public Key Object").count(), 4, "{listed}");
-    assert_eq!(listed.matches("sensitive, always sensitive, never extractable").count(), 4, "{listed}");
+    assert_eq!(
+        listed.matches("sensitive, always sensitive, never extractable").count(),
+        4,
+        "{listed}"
+    );
 
     let message = b"signed by pkcs11-tool";
     let digest = openssl.digest("sha256", message);
@@ -129,7 +138,15 @@ fn pkcs11_tool_decrypts_and_hashes() {
     let encrypted = host.openssl.encrypt(&public, &["rsa_padding_mode:pkcs1"], b"secret");
     host.openssl.file("encrypted", &encrypted);
     host.pkcs11(&[
-        "--decrypt", "--id", "01", "--mechanism", "RSA-PKCS", "-i", "encrypted", "-o", "decrypted",
+        "--decrypt",
+        "--id",
+        "01",
+        "--mechanism",
+        "RSA-PKCS",
+        "-i",
+        "encrypted",
+        "-o",
+        "decrypted",
     ]);
     assert_eq!(host.openssl.read("decrypted"), b"secret");
     host.openssl.file("to-hash", b"abc");
@@ -148,12 +165,12 @@ fn pkcs11_tool_writes_reads_changes_and_deletes_objects() {
     let listed = host.pkcs11(&["--list-objects", "--type", "cert"]);
     assert!(listed.contains("CN=tools"), "{listed}");
     // A private key out of a file.
-    host.openssl
-        .run(&["pkey", "-in", "key.pem", "-outform", "DER", "-out", "key.der"])
-        .unwrap();
+    host.openssl.run(&["pkey", "-in", "key.pem", "-outform", "DER", "-out", "key.der"]).unwrap();
     host.pkcs11(&["--write-object", "key.der", "--type", "privkey", "--id", "aa", "--label", "k"]);
     let signature = host.sign("aa", "ECDSA-SHA256", &["--signature-format", "openssl"], b"data");
-    host.openssl.run(&["pkey", "-in", "key.pem", "-pubout", "-outform", "DER", "-out", "p"]).unwrap();
+    host.openssl
+        .run(&["pkey", "-in", "key.pem", "-pubout", "-outform", "DER", "-out", "p"])
+        .unwrap();
     let digest = host.openssl.digest("sha256", b"data");
     host.openssl.verify(&host.openssl.read("p"), &[], &digest, &signature).unwrap();
     host.openssl.file("some.data", b"some data");
@@ -185,7 +202,10 @@ fn pkcs11_tool_is_told_why_it_may_not() {
     let info = host.run("pkcs11-tool", &["--module", path.to_str().unwrap(), "--list-token-slots"]);
     assert!(info.contains("user PIN count low"), "{info}");
     let mechanisms = host.pkcs11(&["--list-mechanisms"]);
-    assert!(mechanisms.contains("RSA-PKCS-PSS") && mechanisms.contains("ECDSA-SHA512"), "{mechanisms}");
+    assert!(
+        mechanisms.contains("RSA-PKCS-PSS") && mechanisms.contains("ECDSA-SHA512"),
+        "{mechanisms}"
+    );
 }
 
 #[test]
@@ -202,23 +222,25 @@ fn pkcs11_tool_tests_the_module_itself() {
 fn p11tool_lists_and_exports() {
     let host = Host::new();
     host.service.admin(&[
-        "key", "generate", "--token", TOKEN, "--type", "rsa:2048", "--label", "node", "--id", "node",
+        "key", "generate", "--token", TOKEN, "--type", "rsa:2048", "--label", "node", "--id",
+        "node",
     ]);
     let provider = format!("--provider={}", module().display());
     let pin = format!("--set-pin={PIN}");
     let url = format!("pkcs11:token={TOKEN}");
     let tokens = host.run("p11tool", &[&provider, "--list-tokens"]);
-    assert!(tokens.contains("Label: tools") && tokens.contains("Manufacturer: Keyward"), "{tokens}");
+    assert!(
+        tokens.contains("Label: tools") && tokens.contains("Manufacturer: Keyward"),
+        "{tokens}"
+    );
     let listed = host.run("p11tool", &[&provider, "--login", &pin, "--list-all", &url]);
     assert!(listed.contains("Type: Private key (RSA-2048)"), "{listed}");
     assert!(listed.contains("CKA_NEVER_EXTRACTABLE; CKA_SENSITIVE;"), "{listed}");
     let object = format!("{url};object=node;type=public");
     let pem = host.run("p11tool", &[&provider, "--login", &pin, "--export", &object]);
     host.openssl.file("exported.pem", pem.as_bytes());
-    let exported = host
-        .openssl
-        .run(&["pkey", "-pubin", "-in", "exported.pem", "-outform", "DER"])
-        .unwrap();
+    let exported =
+        host.openssl.run(&["pkey", "-pubin", "-in", "exported.pem", "-outform", "DER"]).unwrap();
     let read = host.pkcs11(&["--read-object", "--type", "pubkey", "--label", "node", "-o", "read"]);
     assert_eq!(exported, host.openssl.read("read"), "{read}");
     let private = format!("{url};object=node;type=private");
@@ -226,9 +248,7 @@ fn p11tool_lists_and_exports() {
     assert!(tested.contains("ok"), "{tested}");
     let der = host.openssl.certificate("node");
     host.openssl.file("node.der", &der);
-    host.openssl
-        .run(&["x509", "-inform", "DER", "-in", "node.der", "-out", "node.pem"])
-        .unwrap();
+    host.openssl.run(&["x509", "-inform", "DER", "-in", "node.der", "-out", "node.pem"]).unwrap();
     let certificate = ["--write", "--load-certificate=node.pem", "--label=node-cert"];
     host.run("p11tool", &[&[&*provider, "--login", &pin, &url], &certificate[..]].concat());
     let listed = host.run("p11tool", &[&provider, "--list-all-certs", &url]);

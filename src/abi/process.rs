@@ -115,7 +115,7 @@ fn run(function: &'static str, log: &Log, body: impl FnOnce() -> Result<()>) -> 
     });
     // The log must not throw what it was called to report.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        log.call(function, result.as_ref().map(|()| ()), started.elapsed());
+        log.call(function, &result, started.elapsed());
     }));
     result.map_or_else(|error| error.rv, |()| CKR_OK)
 }

@@ -1,5 +1,7 @@
 //! Templates: CK_ATTRIBUTE arrays to attributes and back.
 
+use std::borrow::Cow;
+
 use cryptoki_sys::*;
 use keyward_token::attribute::{self, Attributes, Kind, Value, value_invalid};
 use keyward_token::Object;
@@ -134,18 +136,20 @@ fn number(raw: &[u8]) -> Option<CK_ULONG> {
 
 /// Writes one value into an entry's buffer, or its length if there is none.
 unsafe fn write(value: &Value, entry: &mut CK_ATTRIBUTE) -> Result<()> {
-    match value {
-        // SAFETY: the caller's promise, here and below.
-        Value::Boolean(value) => unsafe { write_bytes(&[CK_BBOOL::from(*value)], entry) },
-        Value::Number(value) => unsafe { write_bytes(&value.to_ne_bytes(), entry) },
-        Value::Bytes(value) => unsafe { write_bytes(value, entry) },
-        Value::Numbers(numbers) => {
-            let raw: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
-            // SAFETY: as above.
-            unsafe { write_bytes(&raw, entry) }
+    let raw = match value {
+        Value::Template(attributes) => {
+            // SAFETY: the caller's promise.
+            return unsafe { write_template(attributes, entry) };
         }
-        Value::Template(attributes) => unsafe { write_template(attributes, entry) },
-    }
+        Value::Boolean(value) => Cow::Owned(vec![CK_BBOOL::from(*value)]),
+        Value::Number(value) => Cow::Owned(value.to_ne_bytes().to_vec()),
+        Value::Bytes(value) => Cow::Borrowed(value.as_slice()),
+        Value::Numbers(numbers) => {
+            Cow::Owned(numbers.iter().flat_map(|number| number.to_ne_bytes()).collect())
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { write_bytes(&raw, entry) }
 }
 
 unsafe fn write_bytes(value: &[u8], entry: &mut CK_ATTRIBUTE) -> Result<()> {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::object::Known;
 use crate::remote::{Remote, one, unexpected};
-use crate::session::signature::renewed;
+use crate::session::signature::{label, renewed};
 use crate::slot::Slot;
 
 /// RSA takes no more than the modulus is long; this is more than enough.
@@ -92,7 +92,10 @@ impl Cipher {
             scheme: Some(self.scheme.clone().into()),
             input: self.input.to_vec(),
         };
-        let Answer::Plaintext(answer) = one(slot.ask(remote, Operation::Decrypt(decrypt))?)? else {
+        let answer = slot
+            .ask(remote, Operation::Decrypt(decrypt))
+            .map_err(|error| error.about(format_args!("key {}", label(&self.key))))?;
+        let Answer::Plaintext(answer) = one(answer)? else {
             return Err(unexpected());
         };
         renewed(slot, self.handle, self.key.clone(), answer.sealed);

@@ -76,7 +76,10 @@ impl Signature {
             scheme: Some(self.signing.scheme.into()),
             input: input.to_vec(),
         };
-        let Answer::Signature(answer) = one(slot.ask(remote, Operation::Sign(sign))?)? else {
+        let answer = slot
+            .ask(remote, Operation::Sign(sign))
+            .map_err(|error| error.about(format_args!("key {}", label(&self.key))))?;
+        let Answer::Signature(answer) = one(answer)? else {
             return Err(unexpected());
         };
         if answer.value.len() != self.length {
@@ -160,6 +163,16 @@ pub(super) fn renewed(slot: &Slot, handle: CK_OBJECT_HANDLE, key: Known, sealed:
     if !sealed.is_empty() && matches!(key.place, Place::Sealed(_)) {
         slot.replace(handle, Known { place: Place::Sealed(sealed.into()), ..key });
     }
+}
+
+/// What a person calls the key.
+pub(super) fn label(key: &Known) -> String {
+    let attributes = key.object.attributes();
+    [CKA_LABEL, CKA_ID]
+        .into_iter()
+        .filter_map(|attribute| attributes.bytes(attribute))
+        .find(|value| !value.is_empty())
+        .map_or_else(|| "without a name".to_owned(), |value| value.escape_ascii().to_string())
 }
 
 fn check_type(key: &Known, signing: &Signing) -> Result<()> {

@@ -100,8 +100,19 @@ impl OpenSsl {
         }
         let subject = format!("/CN={name}");
         self.run(&[
-            "req", "-new", "-x509", "-key", "key.pem", "-subj", &subject, "-days", "2", "-outform",
-            "DER", "-out", "certificate.der",
+            "req",
+            "-new",
+            "-x509",
+            "-key",
+            "key.pem",
+            "-subj",
+            &subject,
+            "-days",
+            "2",
+            "-outform",
+            "DER",
+            "-out",
+            "certificate.der",
         ])
         .unwrap();
         self.read("certificate.der")
@@ -141,7 +152,8 @@ pub fn parse(der: &[u8]) -> (u8, &[u8], &[u8]) {
         short @ 0..0x80 => (2, usize::from(short)),
         long => {
             let count = usize::from(long & 0x7f);
-            let length = der[2..2 + count].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            let length =
+                der[2..2 + count].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
             (2 + count, length)
         }
     };

@@ -248,16 +248,19 @@ impl Module {
         let mut mechanism = mechanism(mechanism_number);
         let (mut public, mut private) = (public.array(), private.array());
         let (mut public_handle, mut private_handle) = (0, 0);
-        ok(call!(self, C_GenerateKeyPair(
-            session,
-            &raw mut mechanism,
-            public.as_mut_ptr(),
-            public.len() as CK_ULONG,
-            private.as_mut_ptr(),
-            private.len() as CK_ULONG,
-            &raw mut public_handle,
-            &raw mut private_handle,
-        )))?;
+        ok(call!(
+            self,
+            C_GenerateKeyPair(
+                session,
+                &raw mut mechanism,
+                public.as_mut_ptr(),
+                public.len() as CK_ULONG,
+                private.as_mut_ptr(),
+                private.len() as CK_ULONG,
+                &raw mut public_handle,
+                &raw mut private_handle,
+            )
+        ))?;
         Ok((public_handle, private_handle))
     }
 
@@ -314,13 +317,16 @@ impl Module {
     pub fn sign(&self, session: CK_SESSION_HANDLE, data: &[u8]) -> Rv<Vec<u8>> {
         let mut signature = vec![0; 1024];
         let mut length = signature.len() as CK_ULONG;
-        ok(call!(self, C_Sign(
-            session,
-            data.as_ptr().cast_mut(),
-            data.len() as CK_ULONG,
-            signature.as_mut_ptr(),
-            &raw mut length,
-        )))?;
+        ok(call!(
+            self,
+            C_Sign(
+                session,
+                data.as_ptr().cast_mut(),
+                data.len() as CK_ULONG,
+                signature.as_mut_ptr(),
+                &raw mut length,
+            )
+        ))?;
         signature.truncate(length as usize);
         Ok(signature)
     }
@@ -346,12 +352,15 @@ impl Module {
     ) -> Rv {
         let mut mechanism = mechanism(number);
         ok(call!(self, C_VerifyInit(session, &raw mut mechanism, key)))?;
-        ok(call!(self, C_Verify(
-            session,
-            data.as_ptr().cast_mut(),
-            data.len() as CK_ULONG,
-            signature.as_ptr().cast_mut(),
-            signature.len() as CK_ULONG,
-        )))
+        ok(call!(
+            self,
+            C_Verify(
+                session,
+                data.as_ptr().cast_mut(),
+                data.len() as CK_ULONG,
+                signature.as_ptr().cast_mut(),
+                signature.len() as CK_ULONG,
+            )
+        ))
     }
 }

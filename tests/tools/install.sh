@@ -12,12 +12,13 @@ usage() {
 usage: tests/tools/install.sh [OPTION...]
 
 Installs the Debian packages that the tests need and that are missing (as root), finds a JDK of each
-wanted version, and writes the commands that start them, KEYWARD_JAVA17=..., to a file for `source`.
-A JDK that the machine does not have is unpacked from another release of Debian into a root of its
-own below tests/.cache. Without root it only checks, and says what is missing.
+wanted version, and writes the commands that start them, KEYWARD_JAVA17=..., to a file for `source`;
+keytool and jarsigner stand beside them. A JDK that the machine does not have is unpacked from another
+release of Debian into a root of its own below tests/.cache. Without root it only checks, and says
+what is missing.
 
   --env FILE       the file for the JDKs' commands (tests/.cache/jdks.env)
-  --jdks "17 25"   the versions of Java wanted, of 8 11 17 25
+  --jdks "17 25"   the versions of Java wanted, of 8 11 17 25 (all)
   --own-root       use a root of its own even for a JDK that the machine has (8, 11 and 25)
   --with "A B"     more packages to unpack there, as SoftHSM and its libraries
   --help           show this text
@@ -34,7 +35,7 @@ say() {
 }
 
 command -v dpkg >/dev/null \
-    || die "this is for Debian 12; elsewhere install OpenJDK 17 and 25, SoftHSM, OpenSC and the GnuTLS tools by hand"
+    || die "this is for Debian 12; elsewhere install OpenJDK 8, 11, 17 and 25, SoftHSM, OpenSC and the GnuTLS tools by hand"
 
 # A package and the file that shows that what it brings is there, whoever brought it.
 packages=(
@@ -86,30 +87,31 @@ is_java() {
     grep -q "version $pattern" <<<"$(timeout 60 "$java" -version 2>&1 </dev/null)"
 }
 
-# Unpacks a JDK of another Debian release and prints the command that runs it there. The libraries are
-# those that the JVM and the PKCS#11 libraries under test load.
+# Unpacks a JDK of another Debian release and prints the command that runs its java there; keytool and
+# jarsigner are beside it. The libraries are those that the JVM and the PKCS#11 libraries under test load.
 own_root_java() {
-    local version=$1 root=$project/tests/.cache/java$1 suite program
-    local libraries=(libc6 libgcc-s1 libstdc++6 zlib1g)
-    local jdk=openjdk-$version-jre-headless arch
+    local version=$1 root=$project/tests/.cache/java$1 suite arch program
+    # keytool is in the first, jarsigner in the second.
+    local packages=("openjdk-$version-jre-headless" "openjdk-$version-jdk-headless" libc6 libgcc-s1 libstdc++6 zlib1g)
     arch=$(dpkg --print-architecture)
     case $version in
-        8)
-            suite=sid program=/usr/lib/jvm/java-8-openjdk-$arch/jre/bin/java
-            libraries+=(libnss3 libnspr4 libsqlite3-0 libpcsclite1)
-            ;;
-        11) suite=bullseye program=/usr/lib/jvm/java-11-openjdk-$arch/bin/java ;;
-        25) suite=sid program=/usr/lib/jvm/java-25-openjdk-$arch/bin/java ;;
+        8) suite=sid packages+=(libnss3 libnspr4 libsqlite3-0 libpcsclite1) ;;
+        11) suite=bullseye ;;
+        25) suite=sid ;;
         *) die "no recipe for a Java $version in a root of its own; install a JDK $version" ;;
     esac
-    debian_root "$root" "$suite" "$jdk" "${libraries[@]}" "${with[@]}"
-    debian_root_command "$root" "$program" "$root/java"
+    [[ $(id -u) -eq 0 ]] || unshare --user --map-root-user --mount true 2>/dev/null \
+        || die "Java $version is not on this machine, and its own root needs mounts that you may not make; run this as root, or install a JDK $version under /usr/lib/jvm"
+    debian_root "$root" "$suite" "${packages[@]}" "${with[@]}"
+    for program in java keytool jarsigner; do
+        debian_root_command "$root" "/usr/lib/jvm/java-$version-openjdk-$arch/bin/$program" "$root/$program"
+    done
     is_java "$version" "$root/java" \
         || die "Java $version was unpacked to $root, but does not run there: $(timeout 60 "$root/java" -version 2>&1 | tail -n 3)"
     echo "$root/java"
 }
 
-env_file=$project/tests/.cache/jdks.env jdks='17 25' own_root=no with=()
+env_file=$project/tests/.cache/jdks.env jdks='8 11 17 25' own_root=no with=()
 while [[ $# -gt 0 ]]; do
     case $1 in
         --env | --jdks | --with)

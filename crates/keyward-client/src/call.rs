@@ -86,7 +86,8 @@ impl Client {
     /// As [`Client::call`].
     pub fn call_within(&self, mut request: Request, patience: Duration) -> Result<Vec<Response>> {
         request.instance = self.instance.to_vec();
-        if changes_something(&request) && request.operation_id.is_empty() {
+        let changes = request.operation.as_ref().is_some_and(Operation::changes_something);
+        if changes && request.operation_id.is_empty() {
             request.operation_id = keyward_crypto::random::bytes::<16>().to_vec();
         }
         let limit = match request.operation {
@@ -104,9 +105,12 @@ impl Client {
             deadline
         };
         let result = self.attempts(&mut request, limit, deadline);
+        if let Some(operation) = &mut request.operation {
+            operation.wipe();
+        }
         match &result {
             Err(Error::Unreachable { .. }) => self.outage.begin(),
-            Err(Error::Config(_)) => {}
+            Err(Error::Config(_) | Error::Refused { .. }) => {}
             Ok(_) | Err(Error::Service(_)) => self.outage.end(),
         }
         result
@@ -126,6 +130,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Vec<Response>> {
         let mut attempts = 0;
+        let mut refusals = 0;
         let mut pause = FIRST_PAUSE;
         let mut last;
         loop {
@@ -144,6 +149,14 @@ impl Client {
                     Some(error) => return Err(error.into()),
                 },
                 Err(Failed::Config(error)) => return Err(error.into()),
+                Err(Failed::Tls(reason)) => {
+                    refusals += 1;
+                    if refusals >= self.config.endpoints.len() {
+                        return Err(Error::Refused { reason });
+                    }
+                    last = reason;
+                    pause
+                }
                 Err(Failed::Connection(error)) => {
                     last = error;
                     pause
@@ -189,7 +202,7 @@ impl Client {
                 if error.kind() == io::ErrorKind::TimedOut {
                     self.pool.forget(endpoint);
                 }
-                Err(Failed::Connection(self.describe(endpoint, &error)))
+                Err(self.failed(endpoint, &error))
             }
         }
     }
@@ -207,7 +220,7 @@ impl Client {
             return Ok(connection);
         }
         let tls = self.tls.config(&self.config).map_err(Failed::Config)?;
-        let mut last = String::new();
+        let mut last = Failed::Connection(String::new());
         for endpoint in self.endpoints.order() {
             let until = deadline.min(Instant::now() + self.config.deadlines.connect());
             let opened = self.endpoints.address(endpoint).and_then(|address| {
@@ -221,19 +234,23 @@ impl Client {
                 }
                 Err(error) => {
                     self.endpoints.failed(endpoint);
-                    last = self.describe(endpoint, &error);
+                    last = self.failed(endpoint, &error);
                 }
             }
         }
-        Err(Failed::Connection(last))
+        Err(last)
     }
 
-    fn describe(&self, endpoint: usize, error: &io::Error) -> String {
-        let what = match error.kind() {
-            io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
-            _ => error.to_string(),
-        };
-        format!("{}: {what}", self.endpoints.name(endpoint))
+    fn failed(&self, endpoint: usize, error: &io::Error) -> Failed {
+        let name = self.endpoints.name(endpoint);
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Failed::Connection(format!("{name}: the connection was closed"))
+            }
+            // What TLS does not like today it will not like in a second either.
+            io::ErrorKind::InvalidData => Failed::Tls(format!("{name}: {error}")),
+            _ => Failed::Connection(format!("{name}: {error}")),
+        }
     }
 
     fn unreachable(&self, attempts: u32, last: &str) -> Error {
@@ -248,25 +265,9 @@ impl Client {
 /// Why an attempt failed before there was an answer.
 enum Failed {
     Connection(String),
+    /// One side does not accept the other, or does not speak the protocol.
+    Tls(String),
     Config(ConfigError),
-}
-
-/// Whether an operation changes something and so needs an operation id.
-#[must_use]
-fn changes_something(request: &Request) -> bool {
-    !matches!(
-        request.operation,
-        None | Some(
-            Operation::Hello(_)
-                | Operation::ListTokens(_)
-                | Operation::Catalogue(_)
-                | Operation::Find(_)
-                | Operation::Sign(_)
-                | Operation::Decrypt(_)
-                | Operation::ListIdentities(_)
-                | Operation::Status(_)
-        )
-    )
 }
 
 fn failure(frames: &[Response]) -> Option<wire::Error> {

@@ -20,6 +20,12 @@ pub enum Error {
         /// What happened last.
         last: String,
     },
+    /// Module and service do not accept each other.
+    #[error("the connection to the Keyward service is refused: {reason}")]
+    Refused {
+        /// The endpoint, and what TLS says.
+        reason: String,
+    },
     /// The files that the config names cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -35,7 +41,9 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Service(error) => error.code,
-            Self::Unreachable { .. } | Self::Config(_) => ErrorCode::Unavailable,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::Config(_) => {
+                ErrorCode::Unavailable
+            },
         }
     }
 
@@ -55,6 +63,10 @@ impl Error {
                 ),
                 _ => None,
             },
+            Self::Refused { .. } => Some(
+                "in client.toml, is `authority` the service's, `server_name` a name in its \
+                 certificate, and `certificate` one that the service issued and that is not over?",
+            ),
             Self::Config(_) => None,
         }
     }

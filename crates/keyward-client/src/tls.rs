@@ -24,16 +24,28 @@ type Stamp = [(u64, u64, i64, i64); 3];
 impl Tls {
     /// The config as the files have it now.
     pub(crate) fn config(&self, config: &Config) -> Result<Arc<ClientConfig>, ConfigError> {
-        let stamp = stamp(config)?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = match (stamp(config), &*current) {
+            (Ok(stamp), _) => stamp,
+            (Err(_), Some((_, known))) => return Ok(Arc::clone(known)),
+            (Err(error), None) => return Err(error),
+        };
         if let Some((known, tls)) = &*current
             && *known == stamp
         {
             return Ok(Arc::clone(tls));
         }
-        let tls = Arc::new(read(config)?);
-        *current = Some((stamp, Arc::clone(&tls)));
-        Ok(tls)
+        match (read(config), &*current) {
+            (Ok(tls), _) => {
+                let tls = Arc::new(tls);
+                *current = Some((stamp, Arc::clone(&tls)));
+                Ok(tls)
+            }
+            // Somebody is in the middle of replacing the files: what was good
+            // a moment ago is good still.
+            (Err(_), Some((_, known))) => Ok(Arc::clone(known)),
+            (Err(error), None) => Err(error),
+        }
     }
 }
 

@@ -46,6 +46,10 @@ operations! {
     ListIdentities "list_identities",
     RevokeIdentity "revoke_identity",
     Status "status",
+    RenewIdentity "renew_identity",
+    RevokeCertificates "revoke_certificates",
+    UnlockToken "unlock_token",
+    DeleteToken "delete_token",
 }
 
 /// The name of an operation that this version does not know.
@@ -103,12 +107,17 @@ impl Counters {
         self.started.elapsed().as_secs()
     }
 
-    /// What was counted, by token (as `label` calls it) and operation.
+    /// What was counted, by token (as `label` calls it) and operation. Tokens
+    /// that are gone are left out.
     pub(crate) fn status(&self, label: impl Fn(Id) -> Option<String>) -> Vec<TokenStatus> {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let mut status: Vec<_> = tokens
             .iter()
-            .map(|(token, counters)| {
+            .filter_map(|(token, counters)| {
+                let token = match token {
+                    Some(token) => label(*token)?,
+                    None => String::new(),
+                };
                 let mut operations: Vec<_> = counters
                     .iter()
                     .map(|(operation, counter)| OperationCount {
@@ -119,7 +128,7 @@ impl Counters {
                     .filter(|counted| counted.count > 0)
                     .collect();
                 operations.sort_by(|a, b| a.operation.cmp(&b.operation));
-                TokenStatus { token: token.and_then(&label).unwrap_or_default(), operations }
+                Some(TokenStatus { token, operations })
             })
             .collect();
         status.sort_by(|a, b| a.token.cmp(&b.token));

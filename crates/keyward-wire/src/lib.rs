@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod frame;
+mod operation;
 mod redact;
 
 pub use error::{Error, Result};

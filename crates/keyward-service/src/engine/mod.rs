@@ -3,12 +3,14 @@
 mod access;
 mod admin;
 mod catalogue;
+mod identities;
 mod keys;
 mod objects;
 mod pins;
 mod repeat;
 mod sealed;
 mod tickets;
+mod tokens;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,11 +19,12 @@ use std::time::{Duration, Instant};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Request, Response, Result, Revision};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use self::access::Access;
 use self::catalogue::Frames;
 use self::repeat::Plan;
+use crate::authority::Shown;
 use crate::config::Config;
 use crate::counters::{self, Counters};
 use crate::id::Id;
@@ -30,7 +33,7 @@ use crate::store::Store;
 use crate::store::vault::Vault;
 use crate::workers::Workers;
 
-pub(crate) use self::admin::valid_name;
+pub(crate) use self::identities::valid_name;
 
 /// Tells how many connections an identity has, and how many there are.
 pub(crate) trait Connected: Send + Sync {
@@ -120,9 +123,14 @@ impl Engine {
         }
     }
 
-    /// The identity, if it may connect.
+    /// The identity, if it is not revoked.
     pub(crate) fn identity(&self, uid: Id) -> Option<Arc<Identity>> {
         self.state.identity(uid).filter(|identity| !identity.record.revoked)
+    }
+
+    /// The identity that shows this certificate, if it may connect with it.
+    pub(crate) fn admit(&self, shown: &Shown) -> Option<Arc<Identity>> {
+        self.identity(shown.uid).filter(|identity| identity.record.accepts(&shown.serial))
     }
 
     /// Answers one request.
@@ -150,7 +158,7 @@ impl Engine {
             },
         };
         if let Some(operation) = &mut operation {
-            wipe(operation);
+            operation.wipe();
         }
         if let Err(error) = &result {
             self.counters.fail(token, name);
@@ -170,7 +178,7 @@ impl Engine {
         request: Request,
         operation: &Operation,
     ) -> Result<Call> {
-        let changing = is_changing(operation);
+        let changing = operation.changes_something();
         if changing && request.operation_id.len() != 16 {
             return Err(malformed("an operation that changes something needs an id of 16 bytes"));
         }
@@ -200,7 +208,7 @@ impl Engine {
     }
 
     async fn answer(&self, call: &Call, operation: &Operation) -> Result<Answer> {
-        if is_changing(operation) {
+        if operation.changes_something() {
             return self.once(call, operation).await;
         }
         match operation {
@@ -245,6 +253,10 @@ impl Engine {
             Operation::CreateToken(create) => self.create_token(call, create).await,
             Operation::CreateIdentity(create) => self.create_identity(call, create),
             Operation::RevokeIdentity(revoke) => self.revoke_identity(call, revoke),
+            Operation::RenewIdentity(renew) => self.renew_identity(call, renew),
+            Operation::RevokeCertificates(revoke) => self.revoke_certificates(call, revoke),
+            Operation::UnlockToken(unlock) => self.unlock_token(call, unlock),
+            Operation::DeleteToken(_) => self.delete_token(call),
             _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
         }
     }
@@ -384,51 +396,10 @@ fn concerns_token(operation: &Operation) -> bool {
             | Operation::CreateIdentity(_)
             | Operation::ListIdentities(_)
             | Operation::RevokeIdentity(_)
+            | Operation::RenewIdentity(_)
+            | Operation::RevokeCertificates(_)
             | Operation::Status(_)
     )
-}
-
-fn is_changing(operation: &Operation) -> bool {
-    matches!(
-        operation,
-        Operation::Login(_)
-            | Operation::GenerateKeyPair(_)
-            | Operation::CreateObject(_)
-            | Operation::CopyObject(_)
-            | Operation::SetAttributes(_)
-            | Operation::DestroyObject(_)
-            | Operation::SetPin(_)
-            | Operation::InitPin(_)
-            | Operation::InitToken(_)
-            | Operation::CreateToken(_)
-            | Operation::CreateIdentity(_)
-            | Operation::RevokeIdentity(_)
-    )
-}
-
-/// Overwrites what is secret in an operation.
-fn wipe(operation: &mut Operation) {
-    match operation {
-        Operation::Login(login) => login.pin.zeroize(),
-        Operation::SetPin(set) => {
-            set.old_pin.zeroize();
-            set.new_pin.zeroize();
-        }
-        Operation::InitPin(init) => init.new_pin.zeroize(),
-        Operation::InitToken(init) => init.so_pin.zeroize(),
-        Operation::CreateToken(create) => {
-            create.so_pin.zeroize();
-            create.user_pin.zeroize();
-        }
-        Operation::CreateObject(create) => {
-            for attribute in &mut create.template {
-                if let Some(wire::attribute::Value::Bytes(bytes)) = &mut attribute.value {
-                    bytes.zeroize();
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 fn malformed(message: impl Into<Cow<'static, str>>) -> Error {
@@ -436,7 +407,10 @@ fn malformed(message: impl Into<Cow<'static, str>>) -> Error {
 }
 
 fn revoked() -> Error {
-    Error::new(ErrorCode::IdentityRevoked, "this identity is revoked or not known here")
+    Error::new(
+        ErrorCode::IdentityRevoked,
+        "this identity, or this certificate of it, is revoked or not known here",
+    )
 }
 
 /// Name and version of this software.

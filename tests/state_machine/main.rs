@@ -1,0 +1,21 @@
+//! Raw C calls in every order that hosts are known to make, and some that
+//! none should: what the standard says of operations, buffers and arguments.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod arguments;
+mod initialising;
+mod operations;
+mod threads;
+mod values;
+
+use cryptoki_sys::CK_ULONG;
+
+/// A digest to sign.
+const DIGEST: [u8; 32] = [7; 32];
+
+/// An object or session handle that nothing has.
+const NOTHING: CK_ULONG = 0x7fff_fff0;
