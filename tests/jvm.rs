@@ -17,14 +17,6 @@ fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| Cluster::start(&KEYS, "full"))
 }
 
-/// Each test on each JDK.
-macro_rules! on_each_jdk {
-    ($($name:ident)*) => {
-        mod jdk17 { $(#[test] fn $name() { super::$name(17); })* }
-        mod jdk25 { $(#[test] fn $name() { super::$name(25); })* }
-    };
-}
-
 on_each_jdk! {
     the_tls_matrix_passes_and_the_service_does_the_private_key_work
     a_handshake_costs_one_request_on_each_side

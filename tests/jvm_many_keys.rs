@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::jvm::{Cluster, of_kind, records};
-use common::{PIN, module};
+use common::jvm::{Cluster, module, of_kind, records};
+use common::PIN;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, CertificateType, ObjectClass};
@@ -17,7 +17,7 @@ const ENTRIES: usize = 500;
 fn a_node_with_five_hundred_key_entries_starts_with_six_round_trips_at_most() {
     let cluster = Cluster::start(&[], "full");
     fill(&cluster);
-    for jdk in [17, 25] {
+    for jdk in [8, 11, 17, 25] {
         let requests = |counts: serde_json::Map<String, serde_json::Value>| -> u64 {
             counts.values().map(|entry| entry["count"].as_u64().unwrap()).sum()
         };

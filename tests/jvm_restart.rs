@@ -10,24 +10,17 @@ use common::jvm::{Cluster, KEYS, Running};
 /// One at a time: each is to have both processors.
 static TURN: Mutex<()> = Mutex::new(());
 
-#[test]
-fn jdk17_sees_nothing_of_a_service_that_is_stopped_and_started() {
-    restarted(17, "rsa2048", Cluster::stop_and_start);
+on_each_jdk! {
+    a_jvm_sees_nothing_of_a_service_that_is_stopped_and_started
+    a_jvm_sees_nothing_of_a_service_that_is_killed_and_started
 }
 
-#[test]
-fn jdk25_sees_nothing_of_a_service_that_is_stopped_and_started() {
-    restarted(25, "p256", Cluster::stop_and_start);
+fn a_jvm_sees_nothing_of_a_service_that_is_stopped_and_started(jdk: u32) {
+    restarted(jdk, if jdk < 25 { "rsa2048" } else { "p256" }, Cluster::stop_and_start);
 }
 
-#[test]
-fn jdk17_sees_nothing_of_a_service_that_is_killed_and_started() {
-    restarted(17, "p256", Cluster::kill_and_start);
-}
-
-#[test]
-fn jdk25_sees_nothing_of_a_service_that_is_killed_and_started() {
-    restarted(25, "rsa2048", Cluster::kill_and_start);
+fn a_jvm_sees_nothing_of_a_service_that_is_killed_and_started(jdk: u32) {
+    restarted(jdk, if jdk < 25 { "p256" } else { "rsa2048" }, Cluster::kill_and_start);
 }
 
 impl Cluster {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 
-use super::{PIN, Service, module, repository, run, target};
+use super::{PIN, SO_PIN, Service, repository, run, target};
 
 /// One line of a program's output: `key=value` fields, `record` first.
 pub type Record = BTreeMap<String, String>;
@@ -29,7 +30,6 @@ pub struct Cluster {
     pub config: PathBuf,
     pub tokens: Vec<String>,
     pub pki: PathBuf,
-    classes: PathBuf,
 }
 
 impl Cluster {
@@ -37,12 +37,7 @@ impl Cluster {
     /// `scratch`, which is empty.
     pub fn start(keys: &[(&str, &str)], profile: &str) -> Self {
         let service = Service::start();
-        let pki = service.dir.path().join("pki");
-        // Keys in files too: for truststores and the CA, not for the tokens.
-        run(Command::new(repository("tests/jvm/make-pki.sh"))
-            .arg(&pki)
-            .arg("p256")
-            .env("KEYWARD_JAVA17", java(17)));
+        let pki = pki();
         let mut tokens = Vec::new();
         for (name, kind) in keys {
             for side in ["server", "client"] {
@@ -56,10 +51,7 @@ impl Cluster {
         tokens.push("scratch".to_owned());
         let granted: Vec<&str> = tokens.iter().map(String::as_str).collect();
         let config = service.identity("cluster", &granted, &["--profile", profile]);
-        let classes = run(Command::new(repository("tests/jvm/build.sh"))
-            .arg(target().join("jvm-classes"))
-            .env("KEYWARD_JAVA17", java(17)));
-        Self { service, config, tokens, pki, classes: PathBuf::from(classes.trim()) }
+        Self { service, config, tokens, pki }
     }
 
     /// The slot id of a token: its place in the config.
@@ -93,15 +85,7 @@ impl Cluster {
 
     /// The command that runs a program on a JVM.
     pub fn program(&self, version: u32, class: &str) -> Command {
-        let mut command = Command::new(java(version));
-        command
-            .env("KEYWARD_CONFIG", &self.config)
-            // Two processors are not many: let the JVM not take all of them for
-            // compiling itself.
-            .args(["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp"])
-            .arg(&self.classes)
-            .arg(format!("keyward.{class}"));
-        command
+        program(version, class, &[], &self.config)
     }
 
     /// The options that name a token to a program.
@@ -113,6 +97,197 @@ impl Cluster {
     }
 }
 
+/// What a [`Node`] is to be.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    pub token: &'a str,
+    pub kind: &'a str,
+    /// `pin` or `certificate`.
+    pub login: &'a str,
+    /// Behind the token's name: "" or `:ro`.
+    pub grant: &'a str,
+    pub profile: &'a str,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self { token: "node1", kind: "ec:p256", login: "pin", grant: "", profile: "tls" }
+    }
+}
+
+/// A database node as the how-to sets it up: a service with one token, its key
+/// and chain, and the JVM's files. The module writes down each call.
+pub struct Node {
+    pub service: Service,
+    pub token: String,
+    pub config: PathBuf,
+    jdk: u32,
+}
+
+impl Node {
+    pub fn start(jdk: u32, plan: Plan<'_>) -> Self {
+        let mut node = Self::without_key(jdk, plan);
+        make_node(&node.service, &pki(), plan.token, plan.kind);
+        // What was asked until now was asked by the administrator.
+        node.service.stop();
+        node.service.resume();
+        node
+    }
+
+    /// The same with an empty token.
+    pub fn without_key(jdk: u32, plan: Plan<'_>) -> Self {
+        let service = Service::start();
+        let mut create = vec!["token", "create", "--label", plan.token, "--so-pin", SO_PIN];
+        create.extend(match plan.login {
+            "pin" => ["--pin", PIN],
+            other => ["--login", other],
+        });
+        service.admin(&create);
+        let grant = format!("{}{}", plan.token, plan.grant);
+        let config = service.identity("node", &[&grant], &["--profile", plan.profile]);
+        let mut text = std::fs::read_to_string(&config).unwrap();
+        text += "\n[log]\nlevel = \"trace\"\nfile = \"module.log\"\n";
+        std::fs::write(&config, text).unwrap();
+        let node = Self { service, token: plan.token.to_owned(), config, jdk };
+        let cfg = node.cfg();
+        std::fs::write(
+            &cfg,
+            format!("name = Keyward\nlibrary = {}\nslotListIndex = 0\n", module().display()),
+        )
+        .unwrap();
+        // The lines of the how-to, each the last of its JDK's list.
+        let line = match jdk {
+            8 => "security.provider.10=sun.security.pkcs11.SunPKCS11",
+            _ => "security.provider.12=SunPKCS11",
+        };
+        std::fs::write(node.security(), format!("{line} {}\n", cfg.display())).unwrap();
+        node
+    }
+
+    /// SunPKCS11's configuration.
+    pub fn cfg(&self) -> PathBuf {
+        self.config.with_file_name("pkcs11.cfg")
+    }
+
+    /// What goes over the JDK's `java.security`.
+    pub fn security(&self) -> PathBuf {
+        self.config.with_file_name("java.security")
+    }
+
+    /// A JVM with the provider in its list.
+    pub fn console(&self) -> Console {
+        let option = format!("-Djava.security.properties={}", self.security().display());
+        self.console_with(&[&option])
+    }
+
+    /// A JVM whose list is as it was installed.
+    pub fn bare_console(&self) -> Console {
+        self.console_with(&[])
+    }
+
+    fn console_with(&self, options: &[&str]) -> Console {
+        let mut command = program(self.jdk, "Console", options, &self.config);
+        let trust = pki().join("root.jks");
+        command.arg("--truststore").arg(trust).args(["--truststore-password", "changeit"]);
+        let mut running = Running::start(&mut command);
+        running.next("ready");
+        Console { running }
+    }
+
+    /// The C functions that the module was called by, in their order, each with
+    /// what it answered.
+    pub fn calls(&self) -> Vec<(String, String)> {
+        let log = std::fs::read_to_string(self.config.with_file_name("module.log"));
+        log.unwrap_or_default()
+            .lines()
+            .map(|line| {
+                let mut words = line.split(' ').skip(3).map(str::to_owned);
+                (words.next().unwrap(), words.next().unwrap())
+            })
+            .collect()
+    }
+
+    /// How often the module was called by this function.
+    pub fn called(&self, function: &str) -> usize {
+        self.calls().iter().filter(|(called, _)| called == function).count()
+    }
+
+    /// How often the service was asked for this, since it started.
+    pub fn asked(&self, operation: &str) -> u64 {
+        self.service.count(&self.token, operation)
+    }
+}
+
+/// A JVM that does what it is told, a line at a time.
+pub struct Console {
+    pub running: Running,
+}
+
+impl Console {
+    /// Has something done, however it goes.
+    pub fn tell(&mut self, line: &str) -> Record {
+        self.running.say(line);
+        self.running.next(line.split(' ').next().unwrap())
+    }
+
+    /// Has something done that must go well.
+    pub fn ask(&mut self, line: &str) -> Record {
+        let told = self.tell(line);
+        assert_eq!(told["ok"], "true", "{line}: {told:?}");
+        told
+    }
+
+    /// Has something done that must fail; gives back the chain of exceptions.
+    pub fn refused(&mut self, line: &str) -> String {
+        let told = self.tell(line);
+        assert_eq!(told["ok"], "false", "{line}: {told:?}");
+        told["error"].clone()
+    }
+
+    pub fn finish(self) {
+        self.running.finish();
+    }
+}
+
+/// The command that runs one of the programs on a JVM.
+fn program(version: u32, class: &str, options: &[&str], config: &Path) -> Command {
+    static CLASSES: OnceLock<PathBuf> = OnceLock::new();
+    let classes = CLASSES.get_or_init(|| {
+        let folder = run(Command::new(repository("tests/jvm/build.sh"))
+            .arg(target().join("jvm-classes"))
+            .env("KEYWARD_JAVA17", java(17)));
+        PathBuf::from(folder.trim())
+    });
+    let mut command = jdk(version, "java");
+    command
+        .env("KEYWARD_CONFIG", config)
+        // Two processors are not many: let the JVM not take all of them for
+        // compiling itself.
+        .args(["-XX:TieredStopAtLevel=1", "-Xshare:auto"])
+        .args(options)
+        .arg("-cp")
+        .arg(classes)
+        .arg(format!("keyward.{class}"));
+    command
+}
+
+/// A CA, truststores, and a key in files; one set for all tests of a binary.
+pub fn pki() -> PathBuf {
+    static PKI: OnceLock<PathBuf> = OnceLock::new();
+    PKI.get_or_init(|| {
+        let binary = std::env::current_exe().unwrap();
+        let name = format!("pki-{}", binary.file_name().unwrap().display());
+        let folder = target().join("tests").join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        run(Command::new(repository("tests/jvm/make-pki.sh"))
+            .arg(&folder)
+            .arg("p256")
+            .env("KEYWARD_JAVA17", java(17)));
+        folder
+    })
+    .clone()
+}
+
 /// Makes a token's key, has it certified, and puts the chain in.
 pub fn make_node(service: &Service, pki: &Path, token: &str, kind: &str) {
     let file = |end: &str| service.dir.path().join(format!("{token}.{end}"));
@@ -122,29 +297,35 @@ pub fn make_node(service: &Service, pki: &Path, token: &str, kind: &str) {
         "cert", "request", "--token", token, "--key", token, "--subject",
         &format!("CN={token},O=Keyward tests"), "--san", "127.0.0.1", "--out", &text(&file("csr")),
     ]);
+    certify(pki, &file("csr"), &file("chain"));
+    service.admin(&["cert", "import", "--token", token, "--key", token, &text(&file("chain"))]);
+}
+
+/// Has the CA certify a request: the chain, leaf first, goes to a file.
+pub fn certify(pki: &Path, request: &Path, chain: &Path) {
+    let extensions = chain.with_extension("ext");
     std::fs::write(
-        file("ext"),
-        "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n\
+        &extensions,
+        "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth,codeSigning\n\
          basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n",
     )
     .unwrap();
     run(Command::new("openssl")
         .args(["x509", "-req", "-days", "30", "-in"])
-        .arg(file("csr"))
+        .arg(request)
         .arg("-CA")
         .arg(pki.join("ca.pem"))
         .arg("-CAkey")
         .arg(pki.join("ca.key"))
         .arg("-extfile")
-        .arg(file("ext"))
+        .arg(extensions)
         .arg("-out")
-        .arg(file("pem")));
-    let mut chain = std::fs::read(file("pem")).unwrap();
+        .arg(chain));
+    let mut all = std::fs::read(chain).unwrap();
     for issuer in ["ca.pem", "root.pem"] {
-        chain.extend(std::fs::read(pki.join(issuer)).unwrap());
+        all.extend(std::fs::read(pki.join(issuer)).unwrap());
     }
-    std::fs::write(file("chain"), chain).unwrap();
-    service.admin(&["cert", "import", "--token", token, "--key", token, &text(&file("chain"))]);
+    std::fs::write(chain, all).unwrap();
 }
 
 /// Runs a program to its end, which must be a good one, and gives back its
@@ -195,7 +376,12 @@ impl Running {
 
     /// Ends the program's pause.
     pub fn go_on(&mut self) {
-        writeln!(self.input).unwrap();
+        self.say("");
+    }
+
+    /// Gives the program a line.
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
     }
 
     /// Waits for the end, which must be a good one.
@@ -206,6 +392,16 @@ impl Running {
     }
 }
 
+/// A program of the JDK of this version: java, keytool, jarsigner. If the JDK
+/// runs in a root of its own, it finds this build there too.
+pub fn jdk(version: u32, program: &str) -> Command {
+    let path = java(version).with_file_name(program);
+    assert!(path.exists(), "{} is missing; run tests/tools/install.sh", path.display());
+    let mut command = Command::new(path);
+    command.env("KEYWARD_ROOT_BIND", target().parent().unwrap());
+    command
+}
+
 /// The command that starts a JVM of this version.
 pub fn java(version: u32) -> PathBuf {
     let file = repository("tests/.cache/jdks.env");
@@ -214,5 +410,46 @@ pub fn java(version: u32) -> PathBuf {
     });
     let name = format!("KEYWARD_JAVA{version}=");
     let line = text.lines().find_map(|line| line.strip_prefix(&name));
-    PathBuf::from(line.unwrap_or_else(|| panic!("no Java {version} in {}", file.display())))
+    PathBuf::from(line.unwrap_or_else(|| {
+        panic!("no Java {version} in {}: run tests/tools/install.sh", file.display())
+    }))
+}
+
+/// The library as it is released, for an old glibc: all JVMs load that one, and
+/// the one of JDK 11 could load no other.
+pub fn module() -> PathBuf {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(released).clone()
+}
+
+fn released() -> PathBuf {
+    let folder = target().with_file_name("portable");
+    let module = folder
+        .join(format!("{}-unknown-linux-gnu/release/libkeyward_pkcs11.so", std::env::consts::ARCH));
+    let again = "run tests/tools/build-release.sh";
+    let built = std::fs::metadata(&module)
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or_else(|_| panic!("{} is not built: {again}", module.display()));
+    // Cargo lists there what the library was made of.
+    let sources = std::fs::read_to_string(module.with_extension("d")).unwrap();
+    for source in sources.split_whitespace().filter(|word| !word.ends_with(':')) {
+        let changed = std::fs::metadata(source).and_then(|metadata| metadata.modified());
+        assert!(
+            changed.is_ok_and(|changed| changed <= built),
+            "{} is older than {source}: {again}",
+            module.display()
+        );
+    }
+    module
+}
+
+/// Makes tests of functions that take the version of a JDK: one on each.
+#[macro_export]
+macro_rules! on_each_jdk {
+    ($($name:ident)*) => {
+        mod jdk8 { $(#[test] fn $name() { super::$name(8); })* }
+        mod jdk11 { $(#[test] fn $name() { super::$name(11); })* }
+        mod jdk17 { $(#[test] fn $name() { super::$name(17); })* }
+        mod jdk25 { $(#[test] fn $name() { super::$name(25); })* }
+    };
 }

@@ -7,8 +7,8 @@ use cryptoki::object::{
 };
 use cryptoki::session::Session;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
-use rsa::{Generate, Pkcs1v15Sign};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
+use rsa::{Generate, Pkcs1v15Sign};
 use sha2::{Digest, Sha256};
 
 use crate::common::alone::{TOKEN, alone, service};

@@ -14,9 +14,7 @@ use crate::common;
 use crate::common::alone::{TOKEN, alone, configure, service};
 use crate::common::raw::{Module, P256};
 use crate::common::{PIN, SO_PIN, Service};
-use crate::host::{
-    generate_ec, initialized, login, pin, private_keys, refused, slot, user,
-};
+use crate::host::{generate_ec, initialized, login, pin, private_keys, refused, slot, user};
 
 #[test]
 fn slots_are_small_stable_and_never_removable() {

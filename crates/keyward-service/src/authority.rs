@@ -33,6 +33,8 @@ pub(crate) struct Authority {
 pub(crate) struct Shown {
     /// The identity.
     pub(crate) uid: Id,
+    /// The certificate's serial number, without leading zero bytes.
+    pub(crate) serial: Vec<u8>,
     /// Seconds since 1970-01-01 UTC.
     pub(crate) expires: u64,
 }
@@ -100,15 +102,15 @@ impl Authority {
         Ok((certificate, key))
     }
 
-    /// An identity's certificate for a key that its owner keeps, and when it
-    /// expires (seconds since 1970-01-01 UTC).
+    /// An identity's certificate for a key that its owner keeps, and what it
+    /// says.
     pub(crate) fn identity(
         &self,
         uid: Id,
         name: &str,
         key: &impl PublicKeyData,
         days: u32,
-    ) -> Result<(CertificateDer<'static>, u64), AuthorityError> {
+    ) -> Result<(CertificateDer<'static>, Shown), AuthorityError> {
         let mut params = params(name, days)?;
         params.not_after = params.not_after.min(self.expires);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -116,8 +118,10 @@ impl Authority {
             .try_into()
             .map_err(|_| AuthorityError("an identifier that is no URI".to_owned()))?;
         params.subject_alt_names = vec![SanType::URI(uri)];
-        let expires = u64::try_from(params.not_after.unix_timestamp()).unwrap_or(0);
-        Ok((self.sign(params, key)?, expires))
+        let certificate = self.sign(params, key)?;
+        let shown = shown(&certificate)
+            .ok_or_else(|| AuthorityError("a certificate that names no identity".to_owned()))?;
+        Ok((certificate, shown))
     }
 
     fn sign(
@@ -149,7 +153,9 @@ pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
         _ => None,
     })?;
     let expires = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
-    Some(Shown { uid, expires })
+    let serial = parsed.raw_serial();
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    Some(Shown { uid, serial: serial[zeros..].to_vec(), expires })
 }
 
 /// Stands before an identity's identifier in its certificate.
@@ -202,11 +208,12 @@ mod tests {
         let request = CertificateParams::default().serialize_request(&key).unwrap();
         let requested = requested_key(request.der()).unwrap();
         let uid = Id::random();
-        let (certificate, expires) =
+        let (certificate, issued) =
             authority_again.identity(uid, "node-1", &requested, 30).unwrap();
         let shown = shown(&certificate).unwrap();
         assert_eq!(shown.uid, uid);
-        assert_eq!(shown.expires, expires);
+        assert_eq!((&shown.serial, shown.expires), (&issued.serial, issued.expires));
+        assert_eq!(shown.serial.len(), 16);
         let (_, parsed) = X509Certificate::from_der(&certificate).unwrap();
         let usage = parsed.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && !usage.server_auth);

@@ -56,13 +56,15 @@ pub enum StoreKind {
     Redb,
 }
 
-/// Where the master key comes from.
+/// Where the master key comes from: 64 hexadecimal digits, whatever holds them.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub struct MasterKey {
-    /// A file with 64 hexadecimal digits that only its owner can read.
-    pub file: PathBuf,
+pub enum MasterKey {
+    /// A file that only its owner can read.
+    File(PathBuf),
+    /// A systemd credential of this name (`LoadCredential=`).
+    Credential(String),
 }
 
 /// What bounds the service's use of memory and processors.
@@ -72,6 +74,9 @@ pub struct MasterKey {
 pub struct Limits {
     /// The most connections at once.
     pub connections: usize,
+    /// The most handshakes at once: of peers that have not shown yet who they
+    /// are.
+    pub handshakes: usize,
     /// The most requests under way on one connection.
     pub requests_per_connection: usize,
     /// The most requests that wait for a processor.
@@ -165,6 +170,7 @@ impl Config {
             toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end().into()))?;
         for (key, value) in [
             ("limits.connections", config.limits.connections),
+            ("limits.handshakes", config.limits.handshakes),
             ("limits.requests_per_connection", config.limits.requests_per_connection),
             ("limits.queue", config.limits.queue),
             ("pins.tries", config.pins.tries as usize),
@@ -179,9 +185,16 @@ impl Config {
             &mut config.certificate,
             &mut config.private_key,
             &mut config.authority,
-            &mut config.master_key.file,
         ] {
             *file = folder.join(&*file);
+        }
+        match &mut config.master_key {
+            MasterKey::File(file) => *file = folder.join(&*file),
+            MasterKey::Credential(name) => {
+                if !is_file_name(name) {
+                    return Err(invalid(format!("master_key.credential: {name:?} is no name")));
+                }
+            }
         }
         Ok(config)
     }
@@ -190,7 +203,19 @@ impl Config {
 impl MasterKey {
     /// The key.
     pub(crate) fn read(&self) -> Result<Secret, FileError> {
-        let content = files::read_secret(&self.file)?;
+        let path = match self {
+            Self::File(path) => path.clone(),
+            Self::Credential(name) => files::credentials()
+                .ok_or_else(|| {
+                    FileError::content(
+                        Path::new(name),
+                        "is to come from a systemd credential, and there is none: is the service \
+                         started by a unit with LoadCredential=?",
+                    )
+                })?
+                .join(name),
+        };
+        let content = files::read_secret(&path)?;
         std::str::from_utf8(&content)
             .ok()
             .and_then(|text| id::decode(text.trim()).map(Zeroizing::new))
@@ -198,11 +223,23 @@ impl MasterKey {
             .map(Zeroizing::new)
             .ok_or_else(|| {
                 FileError::content(
-                    &self.file,
+                    &path,
                     "is no master key: it must hold 64 hexadecimal digits and nothing else",
                 )
             })
     }
+
+    /// The file, or the credential's name.
+    pub(crate) fn name(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Credential(name) => Path::new(name),
+        }
+    }
+}
+
+fn is_file_name(name: &str) -> bool {
+    Path::new(name).file_name() == Some(name.as_ref())
 }
 
 impl Deadlines {
@@ -233,7 +270,7 @@ impl Deadlines {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 4096, requests_per_connection: 64, queue: 4096, workers: 0 }
+        Self { connections: 4096, handshakes: 256, requests_per_connection: 64, queue: 4096, workers: 0 }
     }
 }
 
@@ -293,6 +330,9 @@ master_key = { file = "master.key" }
             (format!("{LEAST}\nlimit = 3"), "limit"),
             (format!("{LEAST}\n[limits]\nconections = 3"), "conections"),
             (format!("{LEAST}\n[limits]\nqueue = 0"), "limits.queue"),
+            (format!("{LEAST}\n[limits]\nhandshakes = 0"), "limits.handshakes"),
+            (LEAST.replace("file =", "fiel ="), "fiel"),
+            (LEAST.replace("{ file = \"master.key\" }", "{ credential = \"../x\" }"), "../x"),
             (LEAST.replace("listen", "# listen"), "listen"),
             (LEAST.replace("127.0.0.1:7512", "localhost"), "listen"),
         ];

@@ -57,12 +57,28 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// Reads a file that holds a secret: refused if its group or others can read it.
+///
+/// A credential of systemd is shown with mode 0440, because the service's user
+/// has it by an access control list; its folder lets nobody else in.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    read_secret_among(path, credentials().as_deref())
+}
+
+/// The folder of the credentials that systemd gave this process.
+pub(crate) fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+fn read_secret_among(
+    path: &Path,
+    credentials: Option<&Path>,
+) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let failed = |error| FileError::Read { path: path.to_owned(), error };
     let mut file = fs::File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    let forbidden = if is_below(path, credentials) { 0o037 } else { 0o077 };
+    if mode & forbidden != 0 {
         return Err(FileError::Exposed { path: path.to_owned(), mode });
     }
     // With its whole length at hand the buffer does not move while it fills.
@@ -70,6 +86,12 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> 
     let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
     file.read_to_end(&mut content).map_err(failed)?;
     Ok(content)
+}
+
+/// Whether a file is in a folder, whatever links and dots are on the way.
+fn is_below(path: &Path, folder: Option<&Path>) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    folder.and_then(real).zip(real(path)).is_some_and(|(folder, path)| path.starts_with(folder))
 }
 
 /// Writes a new file and sees it on the disk. Fails if there is one already.
@@ -118,5 +140,34 @@ mod tests {
             let refused = read_secret(&path).unwrap_err().to_string();
             assert!(refused.contains("chmod 600"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_credential_of_systemd_is_no_exposed_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = folder.path().join("credentials");
+        make_folder(&credentials).unwrap();
+        let inside = credentials.join("secret");
+        let outside = folder.path().join("outside");
+        let link = credentials.join("link");
+        for path in [&inside, &outside] {
+            write_new(path, b"x", SECRET).unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        let outside_by_dots = credentials.join("../outside");
+        for (path, mode, fine) in [
+            (&inside, 0o440, true),
+            (&inside, 0o444, false),
+            (&inside, 0o460, false),
+            (&outside, 0o440, false),
+            (&outside_by_dots, 0o440, false),
+            (&link, 0o440, false),
+        ] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            let read = read_secret_among(path, Some(&credentials));
+            assert_eq!(read.is_ok(), fine, "{} {mode:o}", path.display());
+        }
+        fs::set_permissions(&inside, fs::Permissions::from_mode(0o440)).unwrap();
+        assert!(read_secret_among(&inside, None).is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::engine::valid_name;
 use crate::files::{self, FileError};
 use crate::id::{self, Id};
-use crate::store::records::IdentityRecord;
+use crate::store::records::{CertificateRecord, IdentityRecord};
 use crate::store::redb::Redb;
 use crate::store::vault::{FORMAT, Vault};
 use crate::store::{Transaction, paths};
@@ -162,14 +162,16 @@ fn write_all(options: &Options, dir: &Path) -> Result<(), InitError> {
 
     let uid = Id::random();
     let admin_key = KeyPair::generate().map_err(|error| failed("the administrator", error))?;
-    let (admin_certificate, certificate_expires) = authority
+    let (admin_certificate, issued) = authority
         .identity(uid, &options.admin_name, &admin_key, ADMIN_DAYS)
         .map_err(|error| failed("the administrator", error))?;
     let admin = IdentityRecord {
         name: options.admin_name.clone(),
         administrator: true,
         created: clock::seconds(),
-        certificate_expires,
+        certificate_expires: issued.expires,
+        certificates: vec![CertificateRecord { serial: issued.serial, expires: issued.expires }],
+        valid_days: ADMIN_DAYS,
         ..IdentityRecord::default()
     };
 
@@ -258,11 +260,12 @@ fn config(options: &Options) -> String {
          authority = \"{AUTHORITY}\"\n\
          \n\
          # Unlocks the store. Keep a copy where the store's copies are not: either is\n\
-         # useless without the other.\n\
+         # useless without the other. {{ credential = \"NAME\" }}: systemd's LoadCredential.\n\
          master_key = {{ file = \"{MASTER_KEY}\" }}\n\
          \n\
          [limits]\n\
          # connections = 4096            # at once\n\
+         # handshakes = 256              # of peers that have not shown a certificate yet\n\
          # requests_per_connection = 64  # under way at once\n\
          # queue = 4096                  # requests that wait for a processor\n\
          # workers = 0                   # threads for private-key work; 0: one per processor\n\

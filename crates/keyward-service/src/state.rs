@@ -123,7 +123,7 @@ impl State {
         Ok(Self { vault, inner: RwLock::new(inner) })
     }
 
-    /// Takes a commit in; answers the identities that it revoked.
+    /// Takes a commit in; answers the identities that it changed.
     pub(crate) fn apply(&self, commit: &Commit) -> Vec<Id> {
         let mut items = Vec::with_capacity(commit.puts.len());
         for (key, value) in &commit.puts {
@@ -134,10 +134,10 @@ impl State {
                 Err(error) => tracing::error!(%error, "a commit that cannot be read"),
             }
         }
-        let revoked = items
+        let identities = items
             .iter()
             .filter_map(|item| match item {
-                Item::Identity(uid, record) if record.revoked => Some(*uid),
+                Item::Identity(uid, _) => Some(*uid),
                 _ => None,
             })
             .collect();
@@ -149,7 +149,7 @@ impl State {
             inner.put(item, commit.sequence);
         }
         inner.sequence = commit.sequence;
-        revoked
+        identities
     }
 
     /// The number of the last commit.
@@ -211,8 +211,9 @@ impl State {
     }
 
     /// The counters of a token.
-    pub(crate) fn pins_of(&self, token: Id) -> Vec<PinKey> {
-        self.read().pins.keys().filter(|key| key.token == token).copied().collect()
+    pub(crate) fn pins_of(&self, token: Id) -> Vec<(PinKey, PinCount)> {
+        let inner = self.read();
+        inner.pins.iter().filter(|(key, _)| key.token == token).map(|(k, c)| (*k, *c)).collect()
     }
 
     pub(crate) fn operation(&self, identity: Id, operation: Id) -> Option<Arc<OperationRecord>> {
@@ -303,6 +304,13 @@ impl Inner {
             Some(Path::TokenLabel | Path::IdentityName) => {
                 self.unique.remove(key);
             }
+            Some(Path::Token(id)) => {
+                if let Some(token) = self.tokens.remove(&id) {
+                    self.labels.remove(&token.record.label);
+                }
+            }
+            // It goes with its token.
+            Some(Path::Revision(_)) => {}
             // Nothing else is ever deleted.
             _ => {}
         }

@@ -127,6 +127,10 @@ impl Engine {
             objects: token.objects.len() as u64,
             revision: Some(self.revision(token.revision)),
             created: token.record.created,
+            pin_counts: match call.identity.record.administrator {
+                true => self.pin_counts(token.id),
+                false => Vec::new(),
+            },
         }
     }
 }

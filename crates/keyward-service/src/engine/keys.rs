@@ -1,8 +1,9 @@
 //! What is done with private keys, on the workers.
 
-use cryptoki_sys::{CKA_DECRYPT, CKA_SIGN, CKO_PRIVATE_KEY};
+use cryptoki_sys::{CKA_ALLOWED_MECHANISMS, CKA_DECRYPT, CKA_SIGN, CKO_PRIVATE_KEY};
 use keyward_token::key::PrivateKey;
 use keyward_token::mechanism::{EncryptionScheme, SignatureScheme};
+use keyward_token::attribute::Value;
 use keyward_token::Object;
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
@@ -96,6 +97,15 @@ fn usable(object: &Object, usage: u64) -> Result<()> {
         return Err(Error::new(
             ErrorCode::KeyTypeInconsistent,
             "the object is not a private key",
+        ));
+    }
+    if matches!(
+        object.attributes().value(CKA_ALLOWED_MECHANISMS),
+        Some(Value::Numbers(allowed)) if allowed.is_empty()
+    ) {
+        return Err(Error::new(
+            ErrorCode::KeyFunctionNotPermitted,
+            "CKA_ALLOWED_MECHANISMS of the key is an empty list",
         ));
     }
     object.permit(usage)

@@ -356,6 +356,18 @@ impl Reply {
         Self::failure(0, &revoked())
     }
 
+    /// The last answer on a connection whose certificate was revoked, while the
+    /// identity was not.
+    pub(crate) fn certificate_revoked() -> Self {
+        let message = "this certificate of the identity is revoked; it was renewed since";
+        Self::failure(0, &Error::new(ErrorCode::IdentityRevoked, message))
+    }
+
+    /// The last answer on a connection for which there is no room.
+    pub(crate) fn full() -> Self {
+        Self::failure(0, &crate::workers::later("the service has as many connections as it may have"))
+    }
+
     fn failure(id: u64, error: &Error) -> Self {
         let head = Response {
             id,
@@ -407,10 +419,7 @@ fn malformed(message: impl Into<Cow<'static, str>>) -> Error {
 }
 
 fn revoked() -> Error {
-    Error::new(
-        ErrorCode::IdentityRevoked,
-        "this identity, or this certificate of it, is revoked or not known here",
-    )
+    Error::new(ErrorCode::IdentityRevoked, "this identity is revoked or not known here")
 }
 
 /// Name and version of this software.

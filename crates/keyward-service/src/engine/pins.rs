@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::access::{Access, Rights};
-use super::admin::valid_label;
+use super::tokens::valid_label;
 use super::repeat::{Changes, Plan};
 use super::{Answer, Call, Engine};
 use crate::id::Id;
@@ -135,7 +135,7 @@ impl Engine {
         record.user_generation += 1;
         let mut changes = Changes::default();
         changes.put_token(&access.token, &record);
-        for key in self.state.pins_of(access.token.id) {
+        for (key, _) in self.state.pins_of(access.token.id) {
             if !key.officer {
                 changes.delete_any(paths::pin(key));
             }
@@ -168,10 +168,12 @@ impl Engine {
             ..(*token.record).clone()
         };
         changes.put_token(token, &record);
+        // An object that was made meanwhile must not stay behind.
+        changes.require(paths::revision(token.id), token.revision);
         for unique_id in token.objects.keys() {
             changes.delete_any(paths::object(token.id, unique_id));
         }
-        for key in self.state.pins_of(token.id) {
+        for (key, _) in self.state.pins_of(token.id) {
             if !key.officer {
                 changes.delete_any(paths::pin(key));
             }
@@ -183,6 +185,34 @@ impl Engine {
     /// Hashes a PIN on a worker.
     pub(super) async fn hash_pin(&self, call: &Call, pin: Pin) -> Result<PinRecord> {
         self.workers.run(call.identity.uid, call.deadline, move || pin::hash(&pin)).await
+    }
+
+    /// Answers to wrong PINs of a token are given at once again.
+    pub(super) fn stop_holding_back(&self, token: Id) {
+        self.attempts.forget(token);
+    }
+
+    /// Who has tried wrong PINs of a token, by name.
+    pub(super) fn pin_counts(&self, token: Id) -> Vec<wire::PinCount> {
+        let mut counts: Vec<_> = self
+            .state
+            .pins_of(token)
+            .into_iter()
+            .filter_map(|(key, count)| {
+                // Of a revoked identity there is nothing to unlock.
+                let identity = self.identity(key.identity)?;
+                let user_type =
+                    if key.officer { UserType::SecurityOfficer } else { UserType::User };
+                Some(wire::PinCount {
+                    identity: identity.record.name.clone(),
+                    user_type: user_type.into(),
+                    wrong: count.wrong,
+                    locked: count.wrong >= self.pins.tries,
+                })
+            })
+            .collect();
+        counts.sort_by(|a, b| (&a.identity, a.user_type).cmp(&(&b.identity, b.user_type)));
+        counts
     }
 
     /// How a PIN stands for an identity.
@@ -262,7 +292,7 @@ impl Engine {
                     return Err(Error::new(
                         ErrorCode::PinLocked,
                         "too many wrong PINs: this identity is locked out of the token until \
-                         the PIN is set anew",
+                         it is unlocked or the PIN is set anew",
                     ));
                 }
                 let now = by_key.entry(key).or_insert(0);

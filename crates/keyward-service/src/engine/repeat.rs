@@ -100,8 +100,13 @@ impl Engine {
 
     /// Forgets operations that nobody repeats any more.
     pub(crate) async fn sweep(&self) {
+        self.forget_before(clock::seconds().saturating_sub(KEPT_SECONDS)).await;
+    }
+
+    /// Forgets operations that are older than `before` (seconds since
+    /// 1970-01-01 UTC).
+    async fn forget_before(&self, before: u64) {
         loop {
-            let before = clock::seconds().saturating_sub(KEPT_SECONDS);
             let old = self.state.operations_before(before, SWEPT_AT_ONCE);
             if old.is_empty() {
                 return;
@@ -315,3 +320,57 @@ const TRIES: usize = 16;
 const KEPT_SECONDS: u64 = 600;
 const SWEPT_AT_ONCE: usize = 1000;
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use keyward_wire as wire;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::init::{Options, init};
+    use crate::server::open_for_tests;
+
+    #[tokio::test]
+    async fn an_operation_is_forgotten_when_nobody_repeats_it_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = init(&Options {
+            dir: folder.path().join("service"),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            sans: Vec::new(),
+            admin_name: "admin".to_owned(),
+        })
+        .unwrap();
+        let config = Config::load(&report.config).unwrap();
+        let (engine, store) = open_for_tests(&config).await;
+        let admin = engine.state.identity_named("admin").unwrap().uid;
+        let create = |number: u32| wire::Request {
+            operation_id: Id::random().as_bytes().to_vec(),
+            operation: Some(Operation::CreateToken(wire::CreateToken {
+                label: format!("token-{number}"),
+                so_pin: b"12345678".to_vec(),
+                ..wire::CreateToken::default()
+            })),
+            ..wire::Request::default()
+        };
+        let first = create(1);
+        for request in [first.clone(), create(2), first.clone()] {
+            let answer = engine.handle(admin, request).await.next_frame().unwrap();
+            assert!(matches!(answer.result, Some(Answered::Token(_))));
+        }
+        let kept = async || store.scan("operation/").await.unwrap().len();
+        assert_eq!(kept().await, 2);
+        engine.sweep().await;
+        assert_eq!(kept().await, 2);
+        let later = clock::seconds() + 1;
+        assert_eq!(engine.state.operations_before(later, 10).len(), 2);
+        engine.forget_before(later).await;
+        assert_eq!(kept().await, 0);
+        assert!(engine.state.operations_before(later, 10).is_empty());
+        // What is forgotten is new.
+        let answer = engine.handle(admin, first).await.next_frame().unwrap();
+        let Some(Answered::Failure(failure)) = answer.result else { panic!() };
+        assert_eq!(failure.code(), ErrorCode::AlreadyExists);
+        drop(engine);
+        store.close();
+    }
+}

@@ -96,9 +96,12 @@ async fn handle(engine: &Engine, identity: Id, request: Request) -> Reply {
 }
 
 /// Tells a peer why its connection ends.
-pub(super) async fn refuse(stream: impl AsyncRead + AsyncWrite, bounds: Bounds) {
+pub(super) async fn refuse(
+    stream: impl AsyncRead + AsyncWrite,
+    mut reply: Reply,
+    bounds: Bounds,
+) {
     let (_, mut writer) = split(stream);
-    let mut reply = Reply::revoked();
     while let Some(response) = reply.next_frame() {
         let Ok(encoded) = frame::encode(&response) else { return };
         if !matches!(timeout(bounds.write, writer.write_all(&encoded)).await, Ok(Ok(()))) {
@@ -122,6 +125,12 @@ async fn next_request<R: AsyncRead + Unpin>(
     match first {
         Ok(0) => return Ok(None),
         Ok(_) => {}
+        // A process that ends says no farewell, and between two frames nothing
+        // is lost by that.
+        Err(error) if is_an_end(&error) => {
+            tracing::debug!(%error, "a peer went away");
+            return Ok(None);
+        }
         Err(error) => return Err(error.to_string()),
     }
     let rest = async {
@@ -136,6 +145,10 @@ async fn next_request<R: AsyncRead + Unpin>(
         .await
         .map_err(|_| "a frame came too slowly".to_owned())??;
     Ok(Some((reader, request)))
+}
+
+fn is_an_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 /// Writes answers, each within its deadline.
@@ -178,3 +191,42 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 const WRITE_BUFFER: usize = 16 << 10;
 /// For a frame to come whole, once its first byte is there.
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Bytes, and then the end that TLS reports when nobody said farewell.
+    struct Abrupt(Vec<u8>);
+
+    impl AsyncRead for Abrupt {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.0.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let count = buffer.remaining().min(self.0.len());
+            buffer.put_slice(&self.0.drain(..count).collect::<Vec<_>>());
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_between_two_frames_is_an_end_and_inside_one_a_fault() {
+        let whole = frame::encode(&Request { id: 7, ..Request::default() }).unwrap();
+        let half = whole[..whole.len() - 1].to_vec();
+        let mut reader = Abrupt(whole);
+        let (reader, request) = next_request(&mut reader, None).await.unwrap().unwrap();
+        assert_eq!(request.id, 7);
+        assert!(next_request(reader, None).await.unwrap().is_none());
+        assert!(next_request(&mut Abrupt(half), None).await.is_err());
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::authority::Shown;
 use crate::engine::Connected;
 use crate::id::Id;
 
@@ -18,9 +19,16 @@ pub(super) struct Connections {
 
 #[derive(Default)]
 struct Open {
-    /// What each connection of an identity waits on.
-    by_identity: HashMap<Id, HashMap<u64, Arc<Notify>>>,
+    by_identity: HashMap<Id, HashMap<u64, Connection>>,
     count: u32,
+}
+
+/// A connection of an identity.
+struct Connection {
+    /// The serial number of the certificate that it was made with.
+    serial: Vec<u8>,
+    /// What it waits on.
+    close: Arc<Notify>,
 }
 
 /// A connection that is open for as long as this lives.
@@ -38,20 +46,26 @@ impl Connections {
     }
 
     /// Enters a connection whose identity is known.
-    pub(super) fn enter(self: &Arc<Self>, identity: Id, number: u64) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, shown: &Shown, number: u64) -> Entry {
+        let identity = shown.uid;
         let close = Arc::new(Notify::new());
+        let connection = Connection { serial: shown.serial.clone(), close: Arc::clone(&close) };
         let mut open = self.lock();
-        open.by_identity.entry(identity).or_default().insert(number, Arc::clone(&close));
+        open.by_identity.entry(identity).or_default().insert(number, connection);
         open.count += 1;
         drop(open);
         Entry { all: Arc::clone(self), identity, number, close }
     }
 
-    /// Closes all connections of an identity.
-    pub(super) fn close(&self, identity: Id) {
+    /// Closes the connections of an identity that were made with a certificate
+    /// which is not good any more.
+    pub(super) fn close(&self, identity: Id, is_good: impl Fn(&[u8]) -> bool) {
         if let Some(connections) = self.lock().by_identity.get(&identity) {
-            // A permit is kept for a connection that does not wait just now.
-            connections.values().for_each(|close| close.notify_one());
+            connections
+                .values()
+                .filter(|connection| !is_good(&connection.serial))
+                // A permit is kept for a connection that does not wait just now.
+                .for_each(|connection| connection.close.notify_one());
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use keyward_wire::ALPN;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -22,7 +22,7 @@ use self::connections::Connections;
 use crate::authority::shown;
 use crate::clock;
 use crate::config::Config;
-use crate::engine::{Engine, Parts};
+use crate::engine::{Engine, Parts, Reply};
 use crate::files::FileError;
 use crate::state::State;
 use crate::store::redb::{OpenError, Redb};
@@ -67,7 +67,7 @@ pub enum ServeError {
     /// The master key does not open the store.
     #[error("the master key {master_key} is not the one of the store {path}; put the right key file in its place")]
     WrongMasterKey {
-        /// The key's file.
+        /// The key's file, or the name of its credential.
         master_key: PathBuf,
         /// The store's file.
         path: PathBuf,
@@ -132,6 +132,10 @@ pub async fn serve(
             write: config.deadlines.write(),
         },
         handshake: config.deadlines.handshake(),
+        handshakes: Arc::new(Semaphore::new(
+            config.limits.handshakes.min(Semaphore::MAX_PERMITS),
+        )),
+        places: Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)),
         draining,
     });
     tracing::info!(%address, store = store.name(), "the service accepts connections");
@@ -140,7 +144,7 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     tokio::select! {
         () = shutdown => {}
-        () = service.accept(&listener, config.limits.connections, &mut tasks) => {}
+        () = service.accept(&listener, &mut tasks) => {}
         () = sweep(&engine) => {}
     }
     drop(listener);
@@ -173,23 +177,27 @@ struct Service {
     connections: Arc<Connections>,
     bounds: Bounds,
     handshake: Duration,
+    /// For connections that have not said yet who they are.
+    handshakes: Arc<Semaphore>,
+    /// For those that have.
+    places: Semaphore,
     draining: watch::Receiver<bool>,
 }
 
 impl Service {
-    /// Accepts connections, at most `most` at once. Does not return.
-    async fn accept(self: &Arc<Self>, listener: &TcpListener, most: usize, tasks: &mut JoinSet<()>) {
+    /// Accepts connections. Does not return.
+    ///
+    /// Who has not shown a certificate yet takes no place of those who have: so
+    /// many handshakes at once, and further peers wait in the system's queue.
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, tasks: &mut JoinSet<()>) {
         loop {
             while tasks.try_join_next().is_some() {}
-            if tasks.len() >= most {
-                // Others wait in the system's queue until one ends.
-                tasks.join_next().await;
-                continue;
-            }
+            // The semaphore is never closed.
+            let Ok(handshake) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let service = Arc::clone(self);
-                    tasks.spawn(async move { service.connection(stream, peer).await });
+                    tasks.spawn(async move { service.connection(stream, peer, handshake).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -199,7 +207,12 @@ impl Service {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        handshake: OwnedSemaphorePermit,
+    ) {
         let number = self.connections.accept();
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "no TCP_NODELAY");
@@ -227,20 +240,32 @@ impl Service {
             .and_then(<[_]>::first)
             .and_then(shown)
             .filter(|shown| shown.expires > clock::seconds());
-        let Some(uid) = shown.map(|shown| shown.uid) else {
+        let Some(shown) = shown else {
             tracing::info!(%peer, "a certificate that names no identity, or has expired");
             return;
         };
         // Entered first: a revocation from here on closes the connection.
-        let entry = self.connections.enter(uid, number);
-        let Some(identity) = self.engine.identity(uid) else {
-            tracing::warn!(%peer, identity = %uid, "a revoked or unknown identity");
-            connection::refuse(stream, self.bounds).await;
+        let entry = self.connections.enter(&shown, number);
+        let Some(identity) = self.engine.admit(&shown) else {
+            let reply = if self.engine.identity(shown.uid).is_some() {
+                tracing::warn!(%peer, identity = %shown.uid, "a revoked certificate");
+                Reply::certificate_revoked()
+            } else {
+                tracing::warn!(%peer, identity = %shown.uid, "a revoked or unknown identity");
+                Reply::revoked()
+            };
+            connection::refuse(stream, reply, self.bounds).await;
             return;
         };
+        let Ok(_place) = self.places.try_acquire() else {
+            tracing::warn!(%peer, identity = %identity.record.name, "no place for a connection");
+            connection::refuse(stream, Reply::full(), self.bounds).await;
+            return;
+        };
+        drop(handshake);
         tracing::debug!(%peer, identity = %identity.record.name, "connected");
         let draining = self.draining.clone();
-        connection::serve(stream, &self.engine, uid, &entry, self.bounds, draining).await;
+        connection::serve(stream, &self.engine, shown.uid, &entry, self.bounds, draining).await;
     }
 }
 
@@ -283,7 +308,7 @@ async fn open(
         .map_err(|_| failed("its incarnation is not a number".to_owned()))?;
     let wrapped = meta(paths::DATA_KEY_KEY).await?;
     let vault = Vault::open(&master, &wrapped).map_err(|_| ServeError::WrongMasterKey {
-        master_key: config.master_key.file.clone(),
+        master_key: config.master_key.name().to_owned(),
         path: path.clone(),
     })?;
     let vault = Arc::new(vault);
@@ -296,8 +321,10 @@ async fn open(
         let state = Arc::clone(&state);
         let connections = Arc::clone(connections);
         move |commit| {
-            for identity in state.apply(commit) {
-                connections.close(identity);
+            for uid in state.apply(commit) {
+                if let Some(identity) = state.identity(uid) {
+                    connections.close(uid, |serial| identity.record.accepts(serial));
+                }
             }
         }
     }));
@@ -311,6 +338,12 @@ async fn open(
         incarnation,
     };
     Ok((Arc::new(Engine::new(parts, config)), store))
+}
+
+/// As [`open`], for the tests of what stands on it.
+#[cfg(test)]
+pub(crate) async fn open_for_tests(config: &Config) -> (Arc<Engine>, Arc<dyn Store>) {
+    open(config, &Arc::new(Connections::default())).await.unwrap()
 }
 
 /// Has old operations forgotten from time to time. Does not return.

@@ -64,6 +64,36 @@ pub(crate) struct IdentityRecord {
     /// Seconds since 1970-01-01 UTC.
     #[prost(uint64, tag = "6")]
     pub(crate) certificate_expires: u64,
+    /// Those that were issued and have not expired; the newest is last.
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) certificates: Vec<CertificateRecord>,
+    /// Only the recorded certificates are good, since others were revoked.
+    #[prost(bool, tag = "8")]
+    pub(crate) recorded_only: bool,
+    /// The life that an administrator gave its certificate; 0: not recorded.
+    #[prost(uint32, tag = "9")]
+    pub(crate) valid_days: u32,
+}
+
+/// A certificate of an identity.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CertificateRecord {
+    /// Without leading zero bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) serial: Vec<u8>,
+    /// Seconds since 1970-01-01 UTC.
+    #[prost(uint64, tag = "2")]
+    pub(crate) expires: u64,
+}
+
+impl IdentityRecord {
+    /// Whether a certificate of this serial number, which the authority signed
+    /// for the identity, is still good.
+    pub(crate) fn accepts(&self, serial: &[u8]) -> bool {
+        !self.revoked
+            && (!self.recorded_only
+                || self.certificates.iter().any(|issued| issued.serial == serial))
+    }
 }
 
 /// A token that an identity was given.

@@ -456,3 +456,12 @@ pub fn by_id(object: &wire::Object) -> wire::key::Key {
 pub fn by_blob(object: &wire::Object) -> wire::key::Key {
     wire::key::Key::Sealed(object.sealed.clone())
 }
+
+/// The keys of a store that nobody has open.
+pub fn store_keys(path: &Path) -> Vec<String> {
+    use redb::{ReadableDatabase, ReadableTable};
+    const DATA: redb::TableDefinition<&str, &[u8]> = redb::TableDefinition::new("data");
+    let database = redb::Database::open(path).unwrap();
+    let table = database.begin_read().unwrap().open_table(DATA).unwrap();
+    table.iter().unwrap().map(|entry| entry.unwrap().0.value().to_owned()).collect()
+}

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod common;
+mod identities;
 mod login;
 mod objects;
 mod start;
+mod tokens;
 mod wire;

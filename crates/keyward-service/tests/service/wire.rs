@@ -179,3 +179,63 @@ async fn a_peer_that_takes_no_answers_is_let_go() {
     assert_eq!(status.connections, 1);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_without_a_certificate_take_no_place_of_those_with_one() {
+    let service = Service::with(|config| {
+        config.limits.connections = 2;
+        config.limits.handshakes = 4;
+        config.deadlines.handshake_ms = 20_000;
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(service.address).await.unwrap());
+    }
+    let quick = Duration::from_secs(5);
+    let mut first = tokio::time::timeout(quick, service.admin()).await.unwrap();
+    let mut second = tokio::time::timeout(quick, service.admin()).await.unwrap();
+    first.ask(hello()).await.unwrap();
+    second.ask(hello()).await.unwrap();
+    // One more is told to come later, so that it may try another replica.
+    let response = service.admin().await.receive().await.unwrap();
+    assert_eq!(response.id, 0);
+    let Some(Answered::Failure(failure)) = response.result else { panic!() };
+    assert_eq!(failure.code(), ErrorCode::Later);
+    assert!(failure.retry_after_ms > 0);
+    drop(first);
+    let mut tries = 0;
+    while service.admin().await.ask(hello()).await.is_err() {
+        tries += 1;
+        assert!(tries < 100);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    // With all handshakes taken, those who are in go on.
+    silent.push(TcpStream::connect(service.address).await.unwrap());
+    silent.push(TcpStream::connect(service.address).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    second.ask(hello()).await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_millis(300), service.admin());
+    assert!(waiting.await.is_err());
+    silent.clear();
+    tokio::time::timeout(quick, service.admin()).await.unwrap();
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_is_closed_and_one_that_speaks_is_not() {
+    let service = Service::with(|config| config.deadlines.idle_s = 1).await;
+    let mut silent = service.admin().await;
+    silent.ask(hello()).await.unwrap();
+    let mut speaking = service.admin().await;
+    let started = std::time::Instant::now();
+    let closed = tokio::spawn(async move { silent.is_closed().await });
+    while started.elapsed() < Duration::from_millis(2500) {
+        speaking.ask(hello()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    assert!(closed.is_finished());
+    assert_eq!(speaking.status().await.connections, 1);
+    service.stop().await;
+}

@@ -48,6 +48,15 @@ final class Pkcs11 {
         return register(configuration(name, library, slotLine, Collections.emptyList()), pin, false);
     }
 
+    /** Registers the provider of a configuration file. */
+    static Provider ofFile(String file, boolean first) throws Exception {
+        try {
+            return add(instantiate(file), first);
+        } catch (InvocationTargetException e) {
+            throw new IOException("the provider does not start with " + file, e.getCause());
+        }
+    }
+
     /** The text of a SunPKCS11 configuration file. */
     static String configuration(String name, String library, String slotLine, List<String> more) {
         StringBuilder text = new StringBuilder();
@@ -93,13 +102,7 @@ final class Pkcs11 {
         Path file = Files.createTempFile("keyward-", ".cfg");
         try {
             Files.write(file, configuration.getBytes(StandardCharsets.UTF_8));
-            Provider provider = instantiate(file.toString());
-            if (first) {
-                Security.insertProviderAt(provider, 1);
-            } else {
-                Security.addProvider(provider);
-            }
-            return new Pkcs11(provider, pin);
+            return new Pkcs11(add(instantiate(file.toString()), first), pin);
         } catch (InvocationTargetException e) {
             throw new IOException(
                     "the provider does not start with this configuration: "
@@ -108,6 +111,15 @@ final class Pkcs11 {
         } finally {
             Files.delete(file);
         }
+    }
+
+    private static Provider add(Provider provider, boolean first) {
+        if (first) {
+            Security.insertProviderAt(provider, 1);
+        } else {
+            Security.addProvider(provider);
+        }
+        return provider;
     }
 
     /** {@code Provider.configure} came with Java 9; before, the constructor took the file. */
