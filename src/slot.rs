@@ -46,6 +46,14 @@ struct State {
     /// The newest revision that the service has told; no answer may be older.
     newest: Option<Revision>,
     info: Option<(TokenInfo, Instant)>,
+    sessions: Count,
+}
+
+/// How many sessions are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) read_only: usize,
+    pub(crate) read_write: usize,
 }
 
 impl Slot {
@@ -120,6 +128,10 @@ impl Slot {
         let ticket = frames.iter().find_map(|frame| frame.ticket.clone());
         let catalogue = self.catalogue_of(frames)?;
         let mut state = self.state();
+        if state.sessions == Count::default() {
+            // The last session was closed meanwhile, and that is a logout.
+            return Err(CKR_SESSION_HANDLE_INVALID.into());
+        }
         state.login = Some(user);
         state.ticket = ticket;
         state.info = info.map(|info| (info, started));
@@ -139,21 +151,31 @@ impl Slot {
         Ok(())
     }
 
-    /// The last session was closed (section 5.6.2).
-    pub(crate) fn all_sessions_closed(&self) {
-        let _turn = self.turn();
-        self.forget_login();
-        *self.session_objects() = SessionObjects::default();
+    fn forget_login(&self) {
+        self.state().forget_login();
+        self.session_objects().logout();
     }
 
-    fn forget_login(&self) {
+    // ---- sessions ----------------------------------------------------------
+
+    /// How many sessions are open.
+    pub(crate) fn sessions(&self) -> Count {
+        self.state().sessions
+    }
+
+    pub(crate) fn session_opened(&self, read_write: bool) {
+        *self.state().sessions.of(read_write) += 1;
+    }
+
+    /// A session was closed: its objects go, and with the last session the
+    /// login (section 5.6.2).
+    pub(crate) fn session_closed(&self, session: CK_SESSION_HANDLE, read_write: bool) {
+        self.session_objects().close(session);
         let mut state = self.state();
-        state.login = None;
-        state.ticket = None;
-        state.catalogue = None;
-        state.proof = None;
-        drop(state);
-        self.session_objects().logout();
+        *state.sessions.of(read_write) -= 1;
+        if state.sessions == Count::default() {
+            state.forget_login();
+        }
     }
 
     // ---- the token ---------------------------------------------------------
@@ -267,13 +289,25 @@ impl Slot {
                 return Ok(known.clone());
             }
         }
-        if !self.is_user() && self.handles.unique_id(handle).is_some() {
-            return Err(Error::new(
-                CKR_USER_NOT_LOGGED_IN,
-                "the object is not visible; a login may have ended: was the PIN changed?",
-            ));
-        }
         Err(Error::new(CKR_OBJECT_HANDLE_INVALID, "no visible object has this handle"))
+    }
+
+    /// The key for an operation, by its handle.
+    ///
+    /// # Errors
+    /// CKR_USER_NOT_LOGGED_IN if a login would show it,
+    /// CKR_KEY_HANDLE_INVALID if there is none.
+    pub(crate) fn key(&self, remote: &Remote, handle: CK_OBJECT_HANDLE) -> Result<Known> {
+        self.object(remote, handle).map_err(|error| match error.rv {
+            CKR_OBJECT_HANDLE_INVALID if !self.is_user() && self.handles.unique_id(handle).is_some() => {
+                Error::new(
+                    CKR_USER_NOT_LOGGED_IN,
+                    "the key is not visible; a login has ended: was the PIN changed?",
+                )
+            }
+            CKR_OBJECT_HANDLE_INVALID => Error { rv: CKR_KEY_HANDLE_INVALID, ..error },
+            _ => error,
+        })
     }
 
     /// The handles of the objects that match, token objects first.
@@ -337,11 +371,6 @@ impl Slot {
     pub(crate) fn remove(&self, handle: CK_OBJECT_HANDLE) {
         self.session_objects().remove(handle);
         self.edit(|catalogue| catalogue.with([], Some(handle)));
-    }
-
-    /// Forgets the session objects of a session that was closed.
-    pub(crate) fn session_closed(&self, session: CK_SESSION_HANDLE) {
-        self.session_objects().close(session);
     }
 
     fn edit(&self, change: impl FnOnce(&Catalogue) -> Catalogue) {
@@ -477,5 +506,20 @@ impl Slot {
 
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_login(&mut self) {
+        self.login = None;
+        self.ticket = None;
+        self.catalogue = None;
+        self.proof = None;
+    }
+}
+
+impl Count {
+    fn of(&mut self, read_write: bool) -> &mut usize {
+        if read_write { &mut self.read_write } else { &mut self.read_only }
     }
 }

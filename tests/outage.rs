@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::Service;
 use common::alone::{TOKEN, alone, configure};
-use common::raw::{Module, P256, Template, ok};
+use common::raw::{Module, P256, Template, call, ok};
 use cryptoki_sys::*;
 
 const DIGEST: [u8; 32] = [9; 32];

@@ -7,7 +7,6 @@ use cryptoki_sys::*;
 
 use super::arguments::{Room, bytes, give, put, room};
 use super::parameter;
-use super::signature::as_key;
 use crate::error::Result;
 use crate::library::Library;
 use crate::session::{Cipher, Operations, Session};
@@ -60,7 +59,7 @@ unsafe fn init(
     if way.place(&mut session.operations()).is_some() {
         return Err(CKR_OPERATION_ACTIVE.into());
     }
-    let known = session.slot.object(&library.remote, key).map_err(as_key)?;
+    let known = session.slot.key(&library.remote, key)?;
     let cipher = Cipher::new(key, known, way.usage(), mechanism, &parameter)?;
     way.put_back(&session, cipher);
     Ok(())

@@ -19,7 +19,7 @@ use crate::log::Log;
 /// the child does not have, and the parent's connections are not the child's.
 struct Process {
     id: u32,
-    library: RwLock<Option<Arc<Library>>>,
+    loaded: RwLock<Option<Arc<Library>>>,
 }
 
 /// The state of the process that initialised last. It is never freed: threads
@@ -52,7 +52,7 @@ pub(super) fn without_library(
 pub(super) fn initialize() -> Result<()> {
     quiet_panics();
     let process = own_process();
-    let mut library = process.library.write().unwrap_or_else(PoisonError::into_inner);
+    let mut library = process.loaded.write().unwrap_or_else(PoisonError::into_inner);
     if library.is_some() {
         return Err(CKR_CRYPTOKI_ALREADY_INITIALIZED.into());
     }
@@ -64,7 +64,7 @@ pub(super) fn initialize() -> Result<()> {
 /// hold on what it uses.
 pub(super) fn finalize() -> Result<()> {
     let ended = current().and_then(|process| {
-        process.library.write().unwrap_or_else(PoisonError::into_inner).take()
+        process.loaded.write().unwrap_or_else(PoisonError::into_inner).take()
     });
     match ended {
         Some(_) => Ok(()),
@@ -73,7 +73,7 @@ pub(super) fn finalize() -> Result<()> {
 }
 
 fn library() -> Option<Arc<Library>> {
-    current()?.library.read().unwrap_or_else(PoisonError::into_inner).clone()
+    current()?.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// This process's state, if it has one.
@@ -93,7 +93,7 @@ fn own_process() -> &'static Process {
         let seen = PROCESS.load(Ordering::Acquire);
         let fresh = Box::into_raw(Box::new(Process {
             id: std::process::id(),
-            library: RwLock::new(None),
+            loaded: RwLock::new(None),
         }));
         if PROCESS
             .compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire)

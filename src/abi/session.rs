@@ -78,11 +78,8 @@ pub(super) unsafe fn login(
         CKU_CONTEXT_SPECIFIC => return Err(CKR_OPERATION_NOT_INITIALIZED.into()),
         _ => return Err(CKR_USER_TYPE_INVALID.into()),
     };
-    if user == UserType::SecurityOfficer {
-        let (all, read_write) = library.sessions.count(&session.slot);
-        if all > read_write {
-            return Err(CKR_SESSION_READ_ONLY_EXISTS.into());
-        }
+    if user == UserType::SecurityOfficer && session.slot.sessions().read_only > 0 {
+        return Err(CKR_SESSION_READ_ONLY_EXISTS.into());
     }
     let pin = if pin.is_null() {
         None

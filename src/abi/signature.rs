@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 
 use super::arguments::{Room, bytes, give, room};
 use super::parameter;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::library::Library;
 use crate::session::{Session, Signature, Verification};
 
@@ -26,7 +26,7 @@ pub(super) unsafe fn sign_init(
     if session.operations().signature.is_some() {
         return Err(CKR_OPERATION_ACTIVE.into());
     }
-    let known = session.slot.object(&library.remote, key).map_err(as_key)?;
+    let known = session.slot.key(&library.remote, key)?;
     let signature = Signature::new(key, known, mechanism, &parameter)?;
     session.operations().signature = Some(signature);
     Ok(())
@@ -118,7 +118,7 @@ pub(super) unsafe fn verify_init(
     if session.operations().verification.is_some() {
         return Err(CKR_OPERATION_ACTIVE.into());
     }
-    let known = session.slot.object(&library.remote, key).map_err(as_key)?;
+    let known = session.slot.key(&library.remote, key)?;
     let verification = Verification::new(&known, mechanism, &parameter)?;
     session.operations().verification = Some(verification);
     Ok(())
@@ -168,12 +168,4 @@ pub(super) unsafe fn verify_final(
 fn take_verification(session: &Session) -> Result<Verification> {
     let taken = session.operations().verification.take();
     taken.ok_or_else(|| CKR_OPERATION_NOT_INITIALIZED.into())
-}
-
-/// A handle that is no object's is, to these functions, no key's.
-pub(super) fn as_key(error: Error) -> Error {
-    match error.rv {
-        CKR_OBJECT_HANDLE_INVALID => Error { rv: CKR_KEY_HANDLE_INVALID, ..error },
-        _ => error,
-    }
 }

@@ -11,7 +11,7 @@ use super::arguments::{bad, bytes, give, padded, put};
 use super::general::{MANUFACTURER, version};
 use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::slot::Slot;
+use crate::slot::{Count, Slot};
 
 /// PINs are from 4 to 255 bytes of UTF-8.
 const PIN_LENGTH: (CK_ULONG, CK_ULONG) = (4, 255);
@@ -52,7 +52,7 @@ pub(super) unsafe fn token_info(
 ) -> Result<()> {
     let slot = library.slot(id)?;
     let told = slot.token_info(&library.remote);
-    let (sessions, read_write) = library.sessions.count(&slot);
+    let sessions = slot.sessions();
     let serial = told.as_ref().map_or("", |told| told.serial.as_str());
     let value = CK_TOKEN_INFO {
         label: padded(&slot.config.token),
@@ -61,9 +61,9 @@ pub(super) unsafe fn token_info(
         serialNumber: padded(serial),
         flags: token_flags(library, &slot, told.as_ref()),
         ulMaxSessionCount: CK_EFFECTIVELY_INFINITE,
-        ulSessionCount: sessions as CK_ULONG,
+        ulSessionCount: (sessions.read_only + sessions.read_write) as CK_ULONG,
         ulMaxRwSessionCount: CK_EFFECTIVELY_INFINITE,
-        ulRwSessionCount: read_write as CK_ULONG,
+        ulRwSessionCount: sessions.read_write as CK_ULONG,
         ulMaxPinLen: PIN_LENGTH.1,
         ulMinPinLen: PIN_LENGTH.0,
         ulTotalPublicMemory: CK_UNAVAILABLE_INFORMATION,
@@ -193,7 +193,7 @@ pub(super) unsafe fn init_token(
     if !slot.config.writable {
         return Err(CKR_TOKEN_WRITE_PROTECTED.into());
     }
-    if library.sessions.count(&slot).0 > 0 {
+    if slot.sessions() != Count::default() {
         return Err(CKR_SESSION_EXISTS.into());
     }
     // SAFETY: the host's promise.

@@ -11,14 +11,13 @@ use cryptoki_sys::CK_OBJECT_HANDLE;
 /// The handles of one slot's objects.
 #[derive(Debug, Default)]
 pub(crate) struct Handles {
-    last: AtomicU64,
     of_unique_id: Mutex<HashMap<Arc<str>, CK_OBJECT_HANDLE>>,
 }
 
 impl Handles {
     /// A handle that no object had; for a session object.
     pub(crate) fn fresh(&self) -> CK_OBJECT_HANDLE {
-        self.last.fetch_add(1, Ordering::Relaxed) + 1
+        LAST.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The handle of the token object with this CKA_UNIQUE_ID.
@@ -33,3 +32,6 @@ impl Handles {
         known.iter().find(|(_, own)| **own == handle).map(|(unique_id, _)| Arc::clone(unique_id))
     }
 }
+
+/// The last handle given in this process, by whichever slot.
+static LAST: AtomicU64 = AtomicU64::new(0);

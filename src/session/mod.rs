@@ -43,7 +43,6 @@ pub(crate) struct Operations {
 /// All open sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    last: AtomicU64,
     table: RwLock<HashMap<CK_SESSION_HANDLE, Arc<Session>>>,
 }
 
@@ -66,7 +65,8 @@ impl Session {
 
 impl Sessions {
     pub(crate) fn open(&self, slot: Arc<Slot>, read_write: bool) -> CK_SESSION_HANDLE {
-        let handle = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let handle = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        slot.session_opened(read_write);
         let session = Session { handle, slot, read_write, operations: Mutex::default() };
         self.write().insert(handle, Arc::new(session));
         handle
@@ -77,29 +77,17 @@ impl Sessions {
     }
 
     pub(crate) fn close(&self, handle: CK_SESSION_HANDLE) -> Result<()> {
-        let (session, last) = {
-            let mut table = self.write();
-            let session = table.remove(&handle).ok_or(CKR_SESSION_HANDLE_INVALID)?;
-            let last = !table.values().any(|other| other.slot.id == session.slot.id);
-            (session, last)
-        };
-        session.slot.session_closed(handle);
-        if last {
-            session.slot.all_sessions_closed();
-        }
+        let session = self.write().remove(&handle).ok_or(CKR_SESSION_HANDLE_INVALID)?;
+        session.slot.session_closed(handle, session.read_write);
         Ok(())
     }
 
     pub(crate) fn close_all(&self, slot: &Slot) {
-        self.write().retain(|_, session| session.slot.id != slot.id);
-        slot.all_sessions_closed();
-    }
-
-    /// How many sessions the slot has, and how many of them are read-write.
-    pub(crate) fn count(&self, slot: &Slot) -> (usize, usize) {
-        let table = self.read();
-        let own = || table.values().filter(|session| session.slot.id == slot.id);
-        (own().count(), own().filter(|session| session.read_write).count())
+        let closed: Vec<_> =
+            self.write().extract_if(|_, session| session.slot.id == slot.id).collect();
+        for (handle, session) in closed {
+            slot.session_closed(handle, session.read_write);
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<CK_SESSION_HANDLE, Arc<Session>>> {
@@ -110,3 +98,7 @@ impl Sessions {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The last handle given in this process. It goes on over C_Finalize, so that a
+/// late C_CloseSession of a thread from before closes nobody's session.
+static LAST: AtomicU64 = AtomicU64::new(0);

@@ -186,7 +186,12 @@ impl Node {
     }
 
     fn console_with(&self, options: &[&str]) -> Console {
-        let mut command = program(self.jdk, "Console", options, &self.config);
+        let mut options = options.to_vec();
+        if self.jdk > 8 {
+            // For the command `wrapper`.
+            options.push("--add-opens=jdk.crypto.cryptoki/sun.security.pkcs11=ALL-UNNAMED");
+        }
+        let mut command = program(self.jdk, "Console", &options, &self.config);
         let trust = pki().join("root.jks");
         command.arg("--truststore").arg(trust).args(["--truststore-password", "changeit"]);
         let mut running = Running::start(&mut command);
@@ -275,10 +280,18 @@ fn program(version: u32, class: &str, options: &[&str], config: &Path) -> Comman
 pub fn pki() -> PathBuf {
     static PKI: OnceLock<PathBuf> = OnceLock::new();
     PKI.get_or_init(|| {
-        let binary = std::env::current_exe().unwrap();
-        let name = format!("pki-{}", binary.file_name().unwrap().display());
-        let folder = target().join("tests").join(name);
-        let _ = std::fs::remove_dir_all(&folder);
+        let scratch = target().join("tests");
+        std::fs::create_dir_all(&scratch).unwrap();
+        // What processes that have ended left behind.
+        for left in std::fs::read_dir(&scratch).unwrap().map_while(Result::ok) {
+            let name = left.file_name().into_string().unwrap_or_default();
+            if let Some(process) = name.strip_prefix("pki-")
+                && !Path::new("/proc").join(process).exists()
+            {
+                let _ = std::fs::remove_dir_all(left.path());
+            }
+        }
+        let folder = scratch.join(format!("pki-{}", std::process::id()));
         run(Command::new(repository("tests/jvm/make-pki.sh"))
             .arg(&folder)
             .arg("p256")

@@ -15,8 +15,6 @@ pub const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 pub type Rv<T = ()> = Result<T, CK_RV>;
 
 /// Calls a function of the list: `call!(module, C_Sign(a, b))` is its CK_RV.
-#[allow(clippy::macro_metavars_in_unsafe, reason = "arguments are pointers into locals")]
-#[macro_export]
 macro_rules! call {
     ($module:expr, $name:ident($($argument:expr),* $(,)?)) => {{
         let function = $module.list().$name.expect(stringify!($name));
@@ -24,6 +22,9 @@ macro_rules! call {
         unsafe { function($($argument),*) }
     }};
 }
+
+#[allow(unused_imports, reason = "each test file uses a part of this")]
+pub(crate) use call;
 
 /// A module that was loaded.
 pub struct Module {

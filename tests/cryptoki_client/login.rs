@@ -9,10 +9,9 @@ use cryptoki::types::AuthPin;
 use cryptoki_sys::*;
 use keyward_token::mechanism::REGISTRY;
 
-use crate::call;
 use crate::common;
 use crate::common::alone::{TOKEN, alone, configure, service};
-use crate::common::raw::{Module, P256};
+use crate::common::raw::{Module, P256, call};
 use crate::common::{PIN, SO_PIN, Service};
 use crate::host::{generate_ec, initialized, login, pin, private_keys, refused, slot, user};
 

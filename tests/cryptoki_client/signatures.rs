@@ -15,11 +15,10 @@ use rsa::traits::PublicKeyParts;
 use rsa::{Generate, Pkcs1v15Sign, Pss};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::call;
 use crate::common;
 use crate::common::alone::{alone, service};
 use crate::common::outside::{OpenSsl, ecdsa_der, ecdsa_raw};
-use crate::common::raw::{Module, P256, P384, P521};
+use crate::common::raw::{Module, P256, P384, P521, call};
 use crate::host::{generate_ec, generate_rsa, initialized, public_key, refused, user};
 
 /// How `cryptoki` names a mechanism of the registry that signs; `None` for the

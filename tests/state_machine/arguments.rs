@@ -6,10 +6,9 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 use libloading::Library;
 
-use crate::call;
 use crate::common;
 use crate::common::alone::{alone, service};
-use crate::common::raw::{Module, mechanism};
+use crate::common::raw::{Module, call, mechanism};
 
 type Any = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64) -> CK_RV;
 

@@ -5,10 +5,9 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 
 use crate::DIGEST;
-use crate::call;
 use crate::common;
 use crate::common::alone::{alone, service};
-use crate::common::raw::{Module, P256, Template};
+use crate::common::raw::{Module, P256, Template, call};
 
 unsafe extern "C" fn create_mutex(_: CK_VOID_PTR_PTR) -> CK_RV {
     CKR_OK

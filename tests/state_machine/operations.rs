@@ -5,9 +5,8 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 
 use crate::DIGEST;
-use crate::call;
 use crate::common::alone::{TOKEN, alone, service};
-use crate::common::raw::{Module, P256, mechanism};
+use crate::common::raw::{Module, P256, call, mechanism};
 
 #[test]
 fn an_operation_is_begun_once() {

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::*;
 
 use crate::DIGEST;
-use crate::call;
 use crate::common;
 use crate::common::alone::{TOKEN, alone, service};
-use crate::common::raw::{Module, P256, Rv, Template, ok};
+use crate::common::raw::{Module, P256, Rv, Template, call, ok};
 
 #[test]
 fn sixty_four_threads_sign_with_one_key() {

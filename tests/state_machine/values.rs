@@ -5,9 +5,8 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 
 use crate::NOTHING;
-use crate::call;
 use crate::common::alone::{alone, service};
-use crate::common::raw::{Module, P256, Template, mechanism};
+use crate::common::raw::{Module, P256, Template, call, mechanism};
 
 #[test]
 fn handles_that_are_no_handles() {

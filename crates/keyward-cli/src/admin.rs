@@ -1,13 +1,15 @@
 //! The administrator's connection to the service.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::Args;
+use clap::builder::OsStringValueParser;
 use keyward_client::{Client, Config};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{ErrorCode, ListTokens, Request, TokenInfo};
+use keyward_wire::{ErrorCode, Hello, HelloResult, ListTokens, Request, TokenInfo};
 
 use crate::failure::Failure;
 
@@ -16,14 +18,19 @@ use crate::failure::Failure;
 #[command(next_help_heading = "Connection")]
 pub struct AdminArgs {
     /// The administrator's client.toml
+    // As text, because a variable that is set and empty is as good as none.
     #[arg(
         long = "admin",
         value_name = "FILE",
         env = "KEYWARD_ADMIN_CONFIG",
-        default_value = "/etc/keyward/admin/client.toml"
+        value_parser = OsStringValueParser::new(),
+        default_value = ADMIN_CONFIG
     )]
-    pub config: PathBuf,
+    pub config: OsString,
 }
+
+/// Where `keyward init --dir /etc/keyward` puts it.
+const ADMIN_CONFIG: &str = "/etc/keyward/admin/client.toml";
 
 /// A connection with an administrator's identity.
 pub struct Admin {
@@ -37,13 +44,55 @@ impl Admin {
     /// # Errors
     /// If the config cannot be read.
     pub fn open(args: &AdminArgs) -> Result<Self> {
-        let config = Config::load(&args.config).map_err(|error| {
+        let path = match args.config.is_empty() {
+            true => PathBuf::from(ADMIN_CONFIG),
+            false => PathBuf::from(&args.config),
+        };
+        let config = Config::load(&path).map_err(|error| {
             Failure::from_error(&error).hint(
                 "the administrator's client.toml lies where `keyward init` made it, in DIR/admin; \
                  name it by --admin or KEYWARD_ADMIN_CONFIG",
             )
         })?;
-        Ok(Self { client: Client::new(config), path: args.config.clone() })
+        Ok(Self { client: Client::new(config), path })
+    }
+
+    /// A connection with whatever identity a client.toml names.
+    ///
+    /// # Errors
+    /// If the config cannot be read.
+    pub fn of_client(path: &Path) -> Result<Self> {
+        let config = Config::load(path).map_err(|error| Failure::from_error(&error))?;
+        Ok(Self { client: Client::new(config), path: path.to_owned() })
+    }
+
+    /// Who this is, as the service sees it.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub fn hello(&self) -> Result<HelloResult> {
+        let software = concat!("keyward ", env!("CARGO_PKG_VERSION")).to_owned();
+        self.one("", Operation::Hello(Hello { software }), |answer| match answer {
+            Answer::Hello(hello) => Some(hello),
+            _ => None,
+        })
+    }
+
+    /// Refuses an identity that is no administrator's.
+    ///
+    /// # Errors
+    /// If it is none, and as [`Admin::call`].
+    pub fn must_administer(&self) -> Result<()> {
+        let hello = self.hello()?;
+        if hello.administrator {
+            return Ok(());
+        }
+        Err(self
+            .no_administrator(format!(
+                "identity {:?} is no administrator: it sees no private key without a login",
+                hello.identity
+            ))
+            .into())
     }
 
     /// The config of the connection.
@@ -130,9 +179,9 @@ impl Admin {
             },
             keyward_client::Error::Service(_) => match code {
                 ErrorCode::TokenNotPresent if !token.is_empty() => no_token(token),
-                ErrorCode::NotPermitted => Failure::new(error.to_string()).hint(format!(
-                    "{file} must hold an administrator's identity; --admin names another"
-                )),
+                ErrorCode::NotPermitted | ErrorCode::UserNotLoggedIn => {
+                    self.no_administrator(error.to_string())
+                }
                 _ => match error.hint() {
                     Some(hint) => Failure::new(error.to_string()).hint(hint),
                     None => Failure::new(error.to_string()),
@@ -140,6 +189,13 @@ impl Admin {
             },
         };
         failure.into()
+    }
+
+    fn no_administrator(&self, sentence: String) -> Failure {
+        Failure::new(sentence).hint(format!(
+            "{} must hold an administrator's identity; --admin names another",
+            self.path.display()
+        ))
     }
 }
 

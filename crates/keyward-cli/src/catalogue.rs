@@ -6,7 +6,7 @@ use keyward_token::{Attributes, key};
 use keyward_wire::catalogue_result::State;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{self as wire, Catalogue as CatalogueRequest, Find};
+use keyward_wire::{self as wire, Catalogue as CatalogueRequest, Find, LoginMode};
 
 use crate::admin::Admin;
 use crate::failure::Failure;
@@ -50,9 +50,12 @@ impl Catalogue {
     pub fn load(admin: &Admin, token: &str) -> Result<Self> {
         let mut found = Vec::new();
         let mut too_large = false;
+        let mut by_certificate = false;
         for answer in admin.call(token, Operation::Catalogue(CatalogueRequest { known: None }))? {
             if let Answer::Catalogue(frame) = answer {
                 too_large |= frame.state() == State::TooLarge;
+                by_certificate |=
+                    frame.token.is_some_and(|token| token.login_mode() == LoginMode::Certificate);
                 found.extend(frame.objects);
             }
         }
@@ -60,6 +63,10 @@ impl Catalogue {
             found = find_all(admin, token)?;
         }
         let objects = found.into_iter().map(Object::try_from).collect::<Result<Vec<_>>>()?;
+        // No key at all may mean that this identity is not shown any.
+        if !by_certificate && !objects.iter().any(|object| object.class() == CKO_PRIVATE_KEY) {
+            admin.must_administer()?;
+        }
         let certificates = objects
             .iter()
             .filter(|object| object.class() == CKO_CERTIFICATE)
@@ -73,12 +80,35 @@ impl Catalogue {
         Ok(Self { token: token.to_owned(), objects, certificates })
     }
 
-    /// The private keys, by label.
+    /// The private keys, by name.
     pub fn keys(&self) -> Vec<&Object> {
         let mut keys: Vec<_> =
             self.objects.iter().filter(|object| object.class() == CKO_PRIVATE_KEY).collect();
-        keys.sort_by_key(|key| (key.label(), key.id().to_vec()));
+        keys.sort_by_key(|key| (self.name(key), key.id().to_vec()));
         keys
+    }
+
+    /// What people call a key: its label, else the label of its certificate,
+    /// else its CKA_ID. keytool makes keys without a label.
+    pub fn name(&self, key: &Object) -> String {
+        self.names(key).swap_remove(0)
+    }
+
+    /// All that a key is called, at least one name; the one to show is first.
+    pub fn names(&self, key: &Object) -> Vec<String> {
+        let label = key.label();
+        if !label.is_empty() {
+            return vec![label];
+        }
+        let mut names: Vec<_> = self
+            .certificates_of(key)
+            .iter()
+            .map(|entry| entry.object.label())
+            .filter(|label| !label.is_empty())
+            .collect();
+        names.extend(key.id_text());
+        names.push(format!("0x{}", hex(key.id())));
+        names
     }
 
     /// The one private key that is meant.
@@ -86,7 +116,8 @@ impl Catalogue {
     /// # Errors
     /// If there is none, or more than one.
     pub fn key(&self, selector: &Selector) -> Result<&Object> {
-        let found: Vec<_> = self.keys().into_iter().filter(|key| selector.fits(key)).collect();
+        let found: Vec<_> =
+            self.keys().into_iter().filter(|key| selector.fits(key, &self.names(key))).collect();
         match found.as_slice() {
             [key] => Ok(*key),
             [] => Err(Failure::new(format!("token {:?} has no key {selector}", self.token))
@@ -209,6 +240,14 @@ impl Object {
     /// CKA_ID; empty if there is none.
     pub fn id(&self) -> &[u8] {
         self.attributes.bytes(CKA_ID).unwrap_or_default()
+    }
+
+    /// CKA_ID, if it is text that can be printed.
+    pub fn id_text(&self) -> Option<String> {
+        std::str::from_utf8(self.id())
+            .ok()
+            .filter(|text| !text.is_empty() && !text.chars().any(char::is_control))
+            .map(str::to_owned)
     }
 
     /// CKA_PUBLIC_KEY_INFO, a DER SubjectPublicKeyInfo.

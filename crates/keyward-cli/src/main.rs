@@ -26,6 +26,7 @@ use crate::commands::dev::DevArgs;
 use crate::commands::identity::IdentityCommand;
 use crate::commands::init::InitArgs;
 use crate::commands::key::KeyCommand;
+use crate::commands::man::ManArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::token::TokenCommand;
@@ -55,6 +56,8 @@ enum Command {
     #[command(subcommand)]
     Identity(IdentityCommand),
     Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
     Version(VersionArgs),
 }
 
@@ -72,10 +75,10 @@ Run the service:
   status       Show what the service has done since it started
 
 Look after tokens and what is in them:
-  token        create, list, show, set-pin
+  token        create, list, show, set-pin, unlock, delete
   key          generate, list, show, import, rename, delete
   cert         request, import, list, export, delete
-  identity     create, list, show, revoke: who may use which tokens
+  identity     create, list, show, renew, revoke: who may use which tokens
 
 And:
   completions  Print the completions of a shell
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Command::Cert(command) => done(command.run()),
         Command::Identity(command) => done(command.run()),
         Command::Completions(args) => done(args.run()),
+        Command::Man(args) => done(args.run()),
         Command::Version(args) => done(args.run()),
     };
     result.unwrap_or_else(|error| failed(&error))
@@ -155,7 +159,8 @@ mod tests {
 
     #[test]
     fn every_command_and_subcommand_is_in_the_help() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        for command in cli.get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             let line = HELP
                 .lines()

@@ -31,6 +31,8 @@ impl FromStr for Id {
 /// What an object must have to be the one that is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
+    /// The token that a URI names.
+    token: Option<String>,
     name: Option<String>,
     id: Option<Vec<u8>>,
 }
@@ -45,18 +47,33 @@ impl Selector {
             Some(uri) if uri.starts_with("pkcs11:") => {
                 Self::from_uri(uri).map_err(Failure::usage)?
             }
-            name => Self { name: name.map(str::to_owned), id: None },
+            name => Self { name: name.map(str::to_owned), ..Self::default() },
         };
         if let Some(Id(id)) = id {
             selector.id = Some(id.clone());
         }
-        if selector == Self::default() {
+        if selector.name.is_none() && selector.id.is_none() {
             return Err(Failure::usage("no object is named").hint("give its label or --id"));
         }
         Ok(selector)
     }
 
-    /// RFC 7512: of its attributes `object` and `id` say which object it is.
+    /// The token that is meant: `flag` is what --token says.
+    ///
+    /// # Errors
+    /// If neither the flag nor the URI names one, or they name two.
+    pub fn token(&self, flag: Option<&str>) -> Result<String, Failure> {
+        match (flag, self.token.as_deref()) {
+            (Some(flag), Some(token)) if flag != token => {
+                Err(Failure::usage(format!("--token says {flag:?} and the URI says {token:?}")))
+            }
+            (Some(token), _) | (None, Some(token)) => Ok(token.to_owned()),
+            (None, None) => Err(no_token()),
+        }
+    }
+
+    /// RFC 7512: of its attributes `token`, `object` and `id` say which object
+    /// it is.
     fn from_uri(uri: &str) -> Result<Self, String> {
         let path = uri.trim_start_matches("pkcs11:").split('?').next().unwrap_or_default();
         let mut selector = Self::default();
@@ -67,6 +84,10 @@ impl Selector {
             let value =
                 percent_decoded(value).ok_or_else(|| format!("{part:?} is wrongly escaped"))?;
             match name {
+                "token" => {
+                    let label = String::from_utf8_lossy(&value).trim_end().to_owned();
+                    selector.token = Some(label);
+                }
                 "object" => selector.name = Some(String::from_utf8_lossy(&value).into_owned()),
                 "id" => selector.id = Some(value),
                 _ => {}
@@ -75,16 +96,18 @@ impl Selector {
         Ok(selector)
     }
 
-    /// Whether a key is meant.
-    pub fn fits(&self, key: &Object) -> bool {
+    /// Whether a key is meant that people call so.
+    pub fn fits(&self, key: &Object, names: &[String]) -> bool {
         self.id.as_ref().is_none_or(|id| key.id() == id)
-            && self.name.as_ref().is_none_or(|name| key.label() == *name || key.unique_id == *name)
+            && self.name.as_ref().is_none_or(|name| names.contains(name) || key.unique_id == *name)
     }
 
     /// Whether a certificate is meant.
     pub fn fits_certificate(&self, entry: &CertificateObject) -> bool {
         let named = |name: &String| {
-            entry.object.label() == *name
+            let label = entry.object.label();
+            label == *name
+                || (label.is_empty() && entry.object.id_text().as_ref() == Some(name))
                 || entry.object.unique_id == *name
                 || entry.certificate.subject == *name
                 || (name.len() >= SHORTEST_FINGERPRINT
@@ -106,10 +129,17 @@ impl fmt::Display for Selector {
     }
 }
 
+/// The failure of a command line without a token.
+pub fn no_token() -> Failure {
+    Failure::usage("no token is named")
+        .hint("--token LABEL, or token= in a URI such as pkcs11:token=node1;object=node1")
+}
+
 /// So many digits of a fingerprint name a certificate.
 const SHORTEST_FINGERPRINT: usize = 8;
 
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
+/// The bytes of an even number of hexadecimal digits.
+pub fn from_hex(digits: &str) -> Option<Vec<u8>> {
     if digits.is_empty()
         || !digits.len().is_multiple_of(2)
         || !digits.bytes().all(|b| b.is_ascii_hexdigit())
@@ -161,11 +191,31 @@ mod tests {
             Selector::new(Some("pkcs11:token=dev;object=a%20key;id=%01%ff;type=private"), None);
         assert_eq!(
             selector.unwrap(),
-            Selector { name: Some("a key".into()), id: Some(vec![1, 0xff]) }
+            Selector {
+                token: Some("dev".into()),
+                name: Some("a key".into()),
+                id: Some(vec![1, 0xff])
+            }
         );
         for wrong in ["pkcs11:object", "pkcs11:id=%0", "pkcs11:token=x"] {
             assert!(Selector::new(Some(wrong), None).is_err(), "{wrong}");
         }
         assert!(Selector::new(None, None).is_err());
+    }
+
+    #[test]
+    fn the_token_comes_from_the_flag_or_the_uri_and_they_do_not_differ() {
+        for (uri, flag, token) in [
+            ("pkcs11:token=a%20b;object=k", None, Some("a b")),
+            ("pkcs11:token=padded%20%20;object=k", Some("padded"), Some("padded")),
+            ("pkcs11:object=k", Some("a"), Some("a")),
+            ("k", Some("a"), Some("a")),
+            ("pkcs11:token=a;object=k", Some("b"), None),
+            ("pkcs11:object=k", None, None),
+            ("k", None, None),
+        ] {
+            let selector = Selector::new(Some(uri), None).unwrap();
+            assert_eq!(selector.token(flag).ok().as_deref(), token, "{uri} {flag:?}");
+        }
     }
 }

@@ -52,7 +52,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<()> {
         return Err(Failure::new(
             "this is done only after a question, and there is no terminal to ask on",
         )
-        .hint(format!("{question} Then say --yes"))
+        .hint(format!("{question} If so, add --yes"))
         .into());
     };
     write!(terminal, "{question} [y/N] ")?;
@@ -150,6 +150,15 @@ impl PinSource<'_> {
 /// If it cannot be opened, or others than its owner can read it.
 pub fn open_secret(path: &Path) -> Result<File> {
     let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+    refuse_exposed(path, &file)?;
+    Ok(file)
+}
+
+/// Refuses a file with a secret in it that others than its owner can read.
+///
+/// # Errors
+/// If it is one.
+pub fn refuse_exposed(path: &Path, file: &File) -> Result<()> {
     let metadata = file.metadata()?;
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         return Err(Failure::new(format!(
@@ -159,7 +168,7 @@ pub fn open_secret(path: &Path) -> Result<File> {
         .hint(format!("chmod 600 {}", quote(&path.display().to_string())))
         .into());
     }
-    Ok(file)
+    Ok(())
 }
 
 /// Writes data to a file, or to standard output if none is named or it is `-`.

@@ -126,6 +126,10 @@ fn what_is_not_there_is_named_with_where_to_look() {
         try identity revoke nobody --yes
         try token create --label dev
         try status --admin nofile.toml
+        try key list --token dev --admin "$KEYWARD_DIR/client/client.toml"
+        printf 'no key\\n' > nothing.key; chmod 644 nothing.key
+        try key import --token dev --label nothing nothing.key
+        (export KEYWARD_ADMIN_CONFIG=; try status)
     "#;
     dev(folder.path(), &[], script).fine();
     let errors = fs::read_to_string(folder.path().join("errors")).unwrap();
@@ -139,10 +143,13 @@ fn what_is_not_there_is_named_with_where_to_look() {
         "there is no identity \"nobody\"",
         "there is a token \"dev\" already",
         "nofile.toml",
+        "identity \"dev\" is no administrator: it sees no private key without a login\nkeyward: hint: ",
+        "nothing.key holds no private key\n",
+        "cannot read /etc/keyward/admin/client.toml",
     ] {
         assert!(errors.contains(words), "{words}\n{errors}");
     }
-    assert_eq!(errors.matches("keyward: error: ").count(), 11, "{errors}");
+    assert_eq!(errors.matches("keyward: error: ").count(), 14, "{errors}");
 }
 
 #[test]
@@ -185,6 +192,13 @@ fn help_version_and_completions_are_data() {
     assert_eq!(version, run(["version"]).fine());
     assert!(version.starts_with("keyward "), "{version}");
     assert!(run(["version", "--json"]).fine().contains("\"version\""));
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("man");
+    run(["man", "--out", out.to_str().unwrap()]).fine();
+    for page in ["keyward.1", "keyward-identity-renew.1", "keyward-token-unlock.1"] {
+        let page = fs::read_to_string(out.join(page)).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         assert!(run(["completions", shell]).fine().contains("keyward"), "{shell}");
     }

@@ -253,7 +253,7 @@ fn an_identity_sees_only_its_token_until_it_is_revoked() {
     assert_eq!(mode & 0o777, 0o700);
     for (file, words) in [
         // In a session of its own it has no terminal to ask on.
-        ("unasked", "Then say --yes"),
+        ("unasked", "It cannot be brought back. If so, add --yes"),
         ("occupied", "node1 is not empty"),
         ("missing", "there is no token \"missing\""),
         ("no-admin", "must hold an administrator's identity"),
@@ -289,4 +289,249 @@ fn a_pin_is_changed_with_the_old_one_or_by_an_administrator() {
         let text = fs::read_to_string(folder.path().join(file)).unwrap();
         assert!(text.contains(words), "{file}: {text}");
     }
+}
+
+#[test]
+fn a_name_means_the_living_identity_and_revoked_ones_are_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        "$keyward" identity create node1 --token dev --out one
+        "$keyward" identity revoke node1 --yes
+        "$keyward" identity show node1 --json > dead
+        "$keyward" identity create node1 --token dev:ro --out two 2> hint
+        "$keyward" identity show node1 --json > living
+        "$keyward" identity list > table
+        "$keyward" token list --admin two/client.toml --json > seen
+        "$keyward" identity revoke node1 --yes 2> revoked
+        "$keyward" identity revoke node1 --yes 2> again
+    "#;
+    dev(folder.path(), &[], script).fine();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(json(&read("dead"))["revoked"], true);
+    let living = json(&read("living"));
+    assert_eq!(living["revoked"], false);
+    assert_eq!(living["grants"][0]["read_only"], true);
+    let table = read("table");
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("node1 ")).collect();
+    assert!(rows.len() == 2 && rows[0].ends_with("(revoked)"), "{table}");
+    assert!(!rows[1].contains("revoked"), "{table}");
+    assert_eq!(json(&read("seen"))[0]["label"], "dev");
+    assert!(read("revoked").contains("\"node1\" is revoked\n"), "{}", read("revoked"));
+    assert!(read("again").contains("revoked already"));
+    let config = folder.path().join("two/client.toml");
+    assert!(read("hint").contains(&format!("KEYWARD_CONFIG={}", config.display())));
+}
+
+#[test]
+fn an_identity_is_renewed_in_place_under_a_running_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        "$keyward" token create --label open --login certificate
+        "$keyward" identity create node1 --token open --valid-days 100 --out node1 2>/dev/null
+        cp node1/identity.pem first.pem; cp node1/identity.key first.key
+        touch ready
+        wait_for() { n=0; until test -e $1; do sleep 0.05; n=$((n + 1)); test $n -lt 400; done; }
+        wait_for connected
+        stat -c '%i %a' node1/identity.key > before
+        "$keyward" identity renew --config node1/client.toml --json > renewed
+        stat -c '%i %a' node1/identity.key > after
+        ls -A node1 > files
+        "$keyward" identity renew --config node1/client.toml --revoke-old 2> revoked
+        touch renewed-twice; wait_for done
+        cp -r node1 old; cp first.pem old/identity.pem; cp first.key old/identity.key
+        ! "$keyward" token list --admin old/client.toml 2> refused
+        "$keyward" identity renew node1 --out other --valid-days 20 --json > by-admin
+        cp other/identity.* node1/
+        "$keyward" token list --admin node1/client.toml --json > seen
+        ! "$keyward" identity renew node1 --out other 2> occupied
+        ! "$keyward" identity renew admin --out stolen --admin node1/client.toml 2> not-mine
+        ! "$keyward" identity renew node1 2> no-out
+        "$keyward" identity renew node1 --out last --revoke-old
+        ! "$keyward" token list --admin node1/client.toml 2> refused-again
+    "#;
+    let config = folder.path().join("node1/client.toml");
+    let path = folder.path().to_owned();
+    let client = std::thread::spawn(move || {
+        let exists = |name: &str| path.join(name).exists();
+        common::eventually("the identity is there", || exists("ready"));
+        let client = keyward_client::Client::new(keyward_client::Config::load(&config).unwrap());
+        let list = || keyward_wire::Request {
+            operation: Some(keyward_wire::request::Operation::ListTokens(
+                keyward_wire::ListTokens {},
+            )),
+            ..keyward_wire::Request::default()
+        };
+        client.call(list()).unwrap();
+        fs::write(path.join("connected"), "").unwrap();
+        let mut calls = 0;
+        while !exists("renewed-twice") {
+            client.call(list()).unwrap();
+            calls += 1;
+        }
+        // Its connection has ended; the next one is made with the new files.
+        client.call(list()).unwrap();
+        fs::write(path.join("done"), "").unwrap();
+        calls
+    });
+    let said = dev(folder.path(), &[], script);
+    said.fine();
+    assert!(client.join().unwrap() > 10);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let renewed = json(&read("renewed"));
+    assert_eq!(renewed["name"], "node1");
+    assert!(renewed["private_key"].as_str().unwrap().ends_with("node1/identity.key"));
+    let (before, after) = (read("before"), read("after"));
+    assert_ne!(before, after);
+    assert!(after.ends_with(" 600\n"), "{after}");
+    assert_eq!(read("files"), "ca.pem\nclient.toml\nidentity.key\nidentity.pem\n");
+    assert!(read("revoked").contains("earlier certificates are good no longer"));
+    let made = json(&read("by-admin"));
+    assert!(made["certificate_expires"].as_str() < renewed["certificate_expires"].as_str());
+    assert_eq!(json(&read("seen"))[0]["label"], "open");
+    for (file, words) in [
+        ("refused", "this certificate of the identity is revoked"),
+        ("refused-again", "this certificate of the identity is revoked"),
+        ("occupied", "other is not empty"),
+        ("not-mine", "no administrator"),
+        ("no-out", "--out"),
+    ] {
+        assert!(read(file).contains(words), "{file}: {}", read(file));
+    }
+    assert!(!folder.path().join("stolen").exists());
+}
+
+#[test]
+fn a_token_is_unlocked_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        umask 077
+        printf 'wrong\n' > wrong
+        printf '4321\n' > new
+        for n in 1 2 3 4 5 6 7 8 9 10; do
+            ! "$keyward" token set-pin dev --old-pin-file wrong --new-pin-file new 2>/dev/null
+        done
+        "$keyward" token show dev --json > locked
+        "$keyward" token show dev > told 2> hint
+        "$keyward" token list > table
+        "$keyward" token unlock dev --identity dev 2> not-that-one
+        "$keyward" token show dev --json > locked-still
+        "$keyward" token unlock dev 2> unlocked
+        "$keyward" token show dev --json > fine
+        "$keyward" key generate --token dev --type ec:p256 --label k >/dev/null
+        ! setsid -w "$keyward" token delete dev 2> unasked
+        "$keyward" token delete dev --yes
+        ! "$keyward" token delete dev --yes 2> gone
+        "$keyward" identity show dev --json
+    "#;
+    let identity = json(&dev(folder.path(), &[], script).fine());
+    assert_eq!(identity["grants"].as_array().unwrap().len(), 0);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    for file in ["locked", "locked-still"] {
+        let wrong = &json(&read(file))["wrong_pins"][0];
+        assert_eq!(wrong["identity"], "admin", "{file}");
+        assert_eq!(wrong["pin"], "user");
+        assert_eq!(wrong["wrong"], 10);
+        assert_eq!(wrong["locked"], true);
+    }
+    assert_eq!(json(&read("fine"))["wrong_pins"].as_array().unwrap().len(), 0);
+    for (file, words) in [
+        ("told", "10 wrong user PIN(s) of identity \"admin\", locked out"),
+        ("hint", "keyward token unlock dev"),
+        ("not-that-one", "no wrong PINs"),
+        ("unlocked", "has forgotten: 10 wrong user PIN(s)"),
+        ("unasked", "Destroy token \"dev\" and the 2 objects in it?"),
+        ("gone", "there is no token \"dev\""),
+    ] {
+        assert!(read(file).contains(words), "{file}: {}", read(file));
+    }
+    let row = read("table").lines().find(|line| line.starts_with("dev ")).unwrap().to_owned();
+    assert!(row.contains(" admin "), "{row}");
+}
+
+#[test]
+fn keys_without_a_label_are_called_by_certificate_or_id_and_objects_by_uri() {
+    let folder = tempfile::tempdir().unwrap();
+    // As keytool leaves them: the key has no label, its certificate has.
+    let script = r#"
+        for id in one two 0x0001; do
+            "$keyward" key generate --token dev --type ec:p256 --label "key $id" --id $id >/dev/null
+        done
+        "$keyward" cert request --key 'pkcs11:token=dev;object=key%20one' --subject CN=one \
+            --san one --out one.csr
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca 2>/dev/null
+        openssl x509 -req -in one.csr -CA ca.pem -CAkey ca.key -out one.pem 2>/dev/null
+        "$keyward" cert import --key 'pkcs11:token=dev;id=one' one.pem
+        for id in one two 0x0001; do "$keyward" key rename --token dev "key $id" ''; done
+        "$keyward" cert list --token dev --json > without
+        "$keyward" key list --token dev > table
+        "$keyward" key show --token dev two --json > two
+        "$keyward" key show --token dev 0x0001 --json > three
+        "$keyward" key show 'pkcs11:token=dev;id=one' --json > one
+        "$keyward" cert export 'pkcs11:token=dev;id=one;type=cert' | cmp - one.pem
+        ! "$keyward" key show 'pkcs11:id=one' 2> no-token
+        ! "$keyward" key show --token other 'pkcs11:token=dev;id=one' 2> two-tokens
+        "$keyward" key rename 'pkcs11:token=dev;id=two' named
+        "$keyward" key delete 'pkcs11:token=dev;object=named' --yes
+        "$keyward" key list --token dev --json
+    "#;
+    let keys = json(&dev(folder.path(), &[], script).fine());
+    assert_eq!(keys.as_array().unwrap().len(), 2);
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let table = read("table");
+    for name in ["one ", "two ", "0x0001 "] {
+        assert!(table.lines().any(|line| line.starts_with(name)), "{table}");
+    }
+    for (file, name) in [("one", "one"), ("two", "two"), ("three", "0x0001")] {
+        let key = json(&read(file));
+        assert_eq!(key["name"], name, "{file}");
+        assert_eq!(key["label"], "", "{file}");
+    }
+    assert_eq!(json(&read("without"))[0]["key"], "one");
+    assert!(read("no-token").contains("no token is named"));
+    assert!(read("two-tokens").contains("--token says \"other\""));
+}
+
+#[test]
+fn a_master_key_comes_from_a_systemd_credential() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("service");
+    run(["init", "--dir", dir.to_str().unwrap(), "--listen", "127.0.0.1:0"]).fine();
+    let credentials = folder.path().join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::rename(dir.join("master.key"), credentials.join("master")).unwrap();
+    let mode = fs::Permissions::from_mode(0o440);
+    fs::set_permissions(credentials.join("master"), mode).unwrap();
+    let config = dir.join("keyward.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace(r#"{ file = "master.key" }"#, r#"{ credential = "master" }"#);
+    fs::write(&config, text).unwrap();
+
+    let arguments = ["serve", "--announce", "--config", config.to_str().unwrap()];
+    let error = run(arguments).failed(1);
+    assert!(error.contains("LoadCredential"), "{error}");
+    let mut child = keyward(arguments)
+        .env("CREDENTIALS_DIRECTORY", &credentials)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("ready "), "{line}");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_no_line_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        "$keyward" token list > /dev/null
+        sleep 0.3
+        cp "$KEYWARD_DIR/service.log" log
+    "#;
+    dev(folder.path(), &[], script).fine();
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(!log.contains("close_notify") && !log.contains("a connection is closed"), "{log}");
 }

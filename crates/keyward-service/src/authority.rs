@@ -8,9 +8,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
-use rustls_pki_types::{
-    CertificateDer, CertificateSigningRequestDer, DnsName, PrivatePkcs8KeyDer,
-};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, DnsName, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
@@ -86,8 +84,7 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let mut sans = Vec::new();
         for name in ["keyward", "localhost"].into_iter().chain(names.iter().map(String::as_str)) {
-            let refused =
-                || AuthorityError(format!("{name:?} is no DNS name and no IP address"));
+            let refused = || AuthorityError(format!("{name:?} is no DNS name and no IP address"));
             DnsName::try_from(name).map_err(|_| refused())?;
             sans.push(SanType::DnsName(name.to_owned().try_into().map_err(|_| refused())?));
         }
@@ -139,9 +136,7 @@ pub(crate) fn requested_key(der: &[u8]) -> Result<impl PublicKeyData, AuthorityE
     let request = CertificateSigningRequestDer::from(der);
     CertificateSigningRequestParams::from_der(&request)
         .map(|request| RequestedKey(request.public_key))
-        .map_err(|error| {
-            AuthorityError(format!("the certificate request is not valid: {error}"))
-        })
+        .map_err(|error| AuthorityError(format!("the certificate request is not valid: {error}")))
 }
 
 /// The identity that a certificate names. Its signature was checked before.

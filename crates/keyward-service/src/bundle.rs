@@ -30,7 +30,7 @@ pub struct Slot {
 /// Everything for one client.
 #[derive(Clone, Debug)]
 pub struct Bundle<'a> {
-    /// `IP:port` or `name:port`, in the order in which they are tried.
+    /// `IP:port` or `name:port`.
     pub endpoints: &'a [String],
     /// The name in the server's certificate; "keyward" in one made by `init`.
     pub server_name: &'a str,
@@ -67,18 +67,7 @@ impl Bundle<'_> {
     /// # Errors
     /// [`FileError::Write`], also if one of the files is there already.
     pub fn write(&self, folder: &Path) -> Result<Written, FileError> {
-        files::make_folder(folder)?;
-        let written = Written {
-            config: folder.join("client.toml"),
-            authority: folder.join("ca.pem"),
-            certificate: folder.join("identity.pem"),
-            private_key: folder.join("identity.key"),
-        };
-        let authority = certificate_pem(self.authority);
-        let certificate = certificate_pem(self.certificate);
-        files::write_new(&written.private_key, self.private_key.as_bytes(), files::SECRET)?;
-        files::write_new(&written.authority, authority.as_bytes(), files::PUBLIC)?;
-        files::write_new(&written.certificate, certificate.as_bytes(), files::PUBLIC)?;
+        let written = write_identity(folder, self.authority, self.certificate, self.private_key)?;
         files::write_new(&written.config, self.config().as_bytes(), files::PUBLIC)?;
         Ok(written)
     }
@@ -90,7 +79,8 @@ impl Bundle<'_> {
         let mut text = format!(
             "# How a client reaches the Keyward service. File names are relative to this file.\n\
              \n\
-             # Tried in this order; IP:port needs no name service.\n\
+             # A client begins with one of them at random, then tries the others in this\n\
+             # order; IP:port needs no name service.\n\
              endpoints = [{}]\n\
              # The name that the server's certificate must carry.\n\
              server_name = {}\n\
@@ -106,7 +96,15 @@ impl Bundle<'_> {
              # In milliseconds: to connect, for a request, for a whole PKCS#11 call.\n\
              # connect_ms = 1000\n\
              # request_ms = 2000\n\
-             # call_ms = 5000\n",
+             # call_ms = 5000\n\
+             # For C_Decrypt in profile \"tls\": a JVM may hold up garbage collection meanwhile.\n\
+             # decrypt_ms = 1000\n\
+             \n\
+             [log]\n\
+             # The module's: \"off\", \"error\" (each call that failed) or \"trace\" (each call), to\n\
+             # stderr or appended to a file.\n\
+             # level = \"off\"\n\
+             # file = \"/var/log/keyward-module.log\"\n",
             endpoints.join(", "),
             quoted(self.server_name),
             quoted(self.profile),
@@ -135,6 +133,33 @@ impl Bundle<'_> {
         }
         text
     }
+}
+
+/// Writes what says who a client is, without its `client.toml`, into `folder`,
+/// which is made if it is not there: the authority's certificate (DER), the
+/// identity's (DER) and the key to it (PEM).
+///
+/// # Errors
+/// [`FileError::Write`], also if one of the files is there already.
+pub fn write_identity(
+    folder: &Path,
+    authority: &[u8],
+    certificate: &[u8],
+    private_key: &str,
+) -> Result<Written, FileError> {
+    files::make_folder(folder)?;
+    let written = Written {
+        config: folder.join("client.toml"),
+        authority: folder.join("ca.pem"),
+        certificate: folder.join("identity.pem"),
+        private_key: folder.join("identity.key"),
+    };
+    let authority = certificate_pem(authority);
+    let certificate = certificate_pem(certificate);
+    files::write_new(&written.private_key, private_key.as_bytes(), files::SECRET)?;
+    files::write_new(&written.authority, authority.as_bytes(), files::PUBLIC)?;
+    files::write_new(&written.certificate, certificate.as_bytes(), files::PUBLIC)?;
+    Ok(written)
 }
 
 /// A certificate's PEM.

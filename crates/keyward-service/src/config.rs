@@ -270,7 +270,13 @@ impl Deadlines {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 4096, handshakes: 256, requests_per_connection: 64, queue: 4096, workers: 0 }
+        Self {
+            connections: 4096,
+            handshakes: 256,
+            requests_per_connection: 64,
+            queue: 4096,
+            workers: 0,
+        }
     }
 }
 

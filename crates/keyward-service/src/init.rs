@@ -62,7 +62,9 @@ pub struct Report {
 #[non_exhaustive]
 pub enum InitError {
     /// The folder holds a service.
-    #[error("{0} already holds a service; name another folder, or run `keyward serve --config {0}/keyward.toml`")]
+    #[error(
+        "{0} already holds a service; name another folder, or run `keyward serve --config {0}/keyward.toml`"
+    )]
     Exists(PathBuf),
     /// The folder holds something else.
     #[error("{0} is not empty; name a folder that is empty or not there yet")]
@@ -302,8 +304,7 @@ const PRIVATE_KEY: &str = "server.key";
 const MASTER_KEY: &str = "master.key";
 const DATA: &str = "store.redb";
 const ADMIN: &str = "admin";
-const PARTS: [&str; 7] =
-    [PRIVATE_KEY, CERTIFICATE, AUTHORITY, MASTER_KEY, DATA, ADMIN, CONFIG];
+const PARTS: [&str; 7] = [PRIVATE_KEY, CERTIFICATE, AUTHORITY, MASTER_KEY, DATA, ADMIN, CONFIG];
 
 /// The life of the first administrator's certificate.
 const ADMIN_DAYS: u32 = 3650;

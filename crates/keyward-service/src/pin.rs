@@ -44,10 +44,8 @@ pub(crate) fn verify(record: &PinRecord, pin: &[u8]) -> Result<bool> {
     let started = Instant::now();
     let computed = compute(record, pin)?;
     tracing::trace!(elapsed = ?started.elapsed(), "a PIN was hashed");
-    let difference = computed
-        .iter()
-        .zip(&record.hash)
-        .fold(0, |difference, (a, b)| difference | (a ^ b));
+    let difference =
+        computed.iter().zip(&record.hash).fold(0, |difference, (a, b)| difference | (a ^ b));
     Ok(record.hash.len() == computed.len() && difference == 0)
 }
 

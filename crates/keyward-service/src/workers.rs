@@ -81,7 +81,8 @@ impl Workers {
         let job = Job {
             deadline,
             work: Box::new(move || {
-                let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
+                let result =
+                    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()));
                 // Whoever asked may have gone away.
                 let _ = answer.send(result);
             }),
@@ -101,7 +102,8 @@ impl Drop for Workers {
         queues.stopped = true;
         drop(queues);
         self.shared.changed.notify_all();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // Jobs catch their panics.
             let _ = thread.join();
@@ -194,11 +196,8 @@ mod tests {
     #[test]
     fn identities_take_turns() {
         let (busy, quiet) = (Id::random(), Id::random());
-        let shared = Shared {
-            queues: Mutex::new(Queues::default()),
-            changed: Condvar::new(),
-            most: 10,
-        };
+        let shared =
+            Shared { queues: Mutex::new(Queues::default()), changed: Condvar::new(), most: 10 };
         let order = Arc::new(Mutex::new(String::new()));
         for (identity, name) in [(busy, 'b'), (busy, 'b'), (busy, 'b'), (quiet, 'q')] {
             let order = Arc::clone(&order);

@@ -277,7 +277,7 @@ fn private_defaults(attributes: &mut Attributes) {
     attributes.set_default(CKA_SIGN_RECOVER, rsa);
     attributes.set_default(CKA_DECRYPT, rsa);
     attributes.set_default(CKA_UNWRAP, rsa);
-    attributes.set_default(CKA_DERIVE, !rsa);
+    attributes.set_default(CKA_DERIVE, false);
     attributes.set_default(CKA_ALWAYS_AUTHENTICATE, false);
     attributes.set_default(CKA_WRAP_WITH_TRUSTED, false);
     attributes.set_default(CKA_SUBJECT, Vec::new());

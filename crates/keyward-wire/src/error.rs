@@ -19,11 +19,7 @@ pub struct Error {
 impl Error {
     /// An error with its sentence.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            retry_after_ms: 0,
-        }
+        Self { code, message: message.into(), retry_after_ms: 0 }
     }
 }
 

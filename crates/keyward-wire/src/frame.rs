@@ -104,10 +104,7 @@ mod tests {
     #[test]
     fn a_length_over_the_limit_is_refused_before_anything_is_read() {
         assert_eq!(length(u32::MAX.to_be_bytes()), Err(FrameError::TooLong(u32::MAX as usize)));
-        let long = Request {
-            token: "x".repeat(LIMIT + 1),
-            ..Request::default()
-        };
+        let long = Request { token: "x".repeat(LIMIT + 1), ..Request::default() };
         assert!(matches!(encode(&long), Err(FrameError::TooLong(_))));
     }
 

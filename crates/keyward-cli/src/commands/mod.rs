@@ -6,6 +6,7 @@ pub mod dev;
 pub mod identity;
 pub mod init;
 pub mod key;
+pub mod man;
 pub mod serve;
 pub mod status;
 pub mod token;

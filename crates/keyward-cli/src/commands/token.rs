@@ -6,12 +6,15 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{CreateToken, InitPin, LoginMode, PinState, SetPin, TokenInfo, UserType};
+use keyward_wire::{
+    CreateToken, DeleteToken, InitPin, LoginMode, PinCount, PinState, SetPin, TokenInfo,
+    UnlockToken, UserType,
+};
 use serde::Serialize;
 
 use crate::admin::{Admin, AdminArgs};
 use crate::output::{self, Table, moment, yes_no};
-use crate::terminal::{self, PinSource};
+use crate::terminal::{self, PinSource, quote};
 
 /// Tokens and their PINs
 #[derive(Subcommand, Debug)]
@@ -27,9 +30,17 @@ pub enum TokenCommand {
     Show(Show),
     /// Change a PIN, or set a new user PIN where the old one is lost
     #[command(
-        after_long_help = "Examples:\n  keyward token set-pin node1\n  keyward token set-pin node1 --reset"
+        after_long_help = "Logins with the old PIN end, those of running JVMs too. `keyward token unlock` lets in\nwho is locked out without that.\n\nExamples:\n  keyward token set-pin node1\n  keyward token set-pin node1 --reset"
     )]
     SetPin(SetPinArgs),
+    /// Forget wrong PINs, and let in again who is locked out; logins go on
+    #[command(
+        after_long_help = "PINs stay as they are, and so do logins: a running JVM does not notice.\n\nExamples:\n  keyward token unlock node1\n  keyward token unlock node1 --identity node1"
+    )]
+    Unlock(Unlock),
+    /// Destroy a token with everything in it
+    #[command(after_long_help = "Example:\n  keyward token delete node1")]
+    Delete(Delete),
 }
 
 impl TokenCommand {
@@ -43,6 +54,8 @@ impl TokenCommand {
             Self::List(args) => args.run(),
             Self::Show(args) => args.run(),
             Self::SetPin(args) => args.run(),
+            Self::Unlock(args) => args.run(),
+            Self::Delete(args) => args.run(),
         }
     }
 }
@@ -167,13 +180,22 @@ impl List {
         if self.json {
             return output::json(&tokens);
         }
-        let mut table = Table::new(["TOKEN", "LOGIN", "USER PIN", "SO PIN", "OBJECTS", "CREATED"]);
+        let mut table = Table::new([
+            "TOKEN",
+            "LOGIN",
+            "USER PIN",
+            "SO PIN",
+            "LOCKED OUT",
+            "OBJECTS",
+            "CREATED",
+        ]);
         for token in &tokens {
             table.row([
                 token.label.clone(),
                 token.login.to_owned(),
                 token.user_pin_told(),
                 told(token.so_pin).to_owned(),
+                token.locked_told(),
                 token.objects.to_string(),
                 output::day(&token.created).to_owned(),
             ]);
@@ -200,7 +222,7 @@ impl Show {
         if self.json {
             return output::json(&token);
         }
-        output::pairs(&[
+        let mut pairs = vec![
             ("Token", token.label.clone()),
             ("Serial number", token.serial.clone()),
             ("Login", token.login.to_owned()),
@@ -209,7 +231,16 @@ impl Show {
             ("Read only", yes_no(token.read_only).to_owned()),
             ("Objects", token.objects.to_string()),
             ("Created", token.created.clone()),
-        ])
+        ];
+        pairs.extend(token.wrong_pins.iter().map(|wrong| ("Wrong PINs", wrong.told())));
+        output::pairs(&pairs)?;
+        if token.wrong_pins.iter().any(|wrong| wrong.locked) {
+            let label = quote(&token.label);
+            terminal::hint(&format!(
+                "keyward token unlock {label}, once the right PIN is in place"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -221,7 +252,7 @@ pub struct SetPinArgs {
     /// Change the security officer's PIN instead of the user's
     #[arg(long)]
     so: bool,
-    /// Set a new user PIN without the old one; a locked PIN is unlocked
+    /// Set a new user PIN without the old one
     #[arg(long, conflicts_with_all = ["so", "old_pin_file"])]
     reset: bool,
     /// A file with the PIN as it is now
@@ -271,6 +302,76 @@ impl SetPinArgs {
         };
         admin.done(&token.label, operation)?;
         terminal::note(&format!("the {name} of token {:?} is changed", token.label));
+        if !self.so {
+            terminal::hint(
+                "logins with the old one have ended: restart the JVMs that use the token, or have \
+                 them load their keystores anew",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// `keyward token unlock`.
+#[derive(Args, Debug)]
+pub struct Unlock {
+    /// The token's label
+    label: String,
+    /// Only this identity [default: all]
+    #[arg(long, value_name = "NAME")]
+    identity: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Unlock {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let token = TokenView::of(&admin.token(&self.label)?);
+        let identity = self.identity.clone().unwrap_or_default();
+        admin.done(&token.label, Operation::UnlockToken(UnlockToken { identity }))?;
+        let forgotten: Vec<_> = token
+            .wrong_pins
+            .iter()
+            .filter(|wrong| self.identity.as_ref().is_none_or(|name| *name == wrong.identity))
+            .map(WrongPins::told)
+            .collect();
+        terminal::note(&match forgotten.as_slice() {
+            [] => format!("token {:?} has no wrong PINs to forget", token.label),
+            told => format!("token {:?} has forgotten: {}", token.label, told.join("; ")),
+        });
+        Ok(())
+    }
+}
+
+/// `keyward token delete`.
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// The token's label
+    label: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl Delete {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let token = admin.token(&self.label)?;
+        let question = format!(
+            "Destroy token {:?}{}? Whoever uses it is cut off now; it cannot be brought back.",
+            token.label,
+            match token.objects {
+                0 => String::new(),
+                1 => " and the object in it".to_owned(),
+                count => format!(" and the {count} objects in it"),
+            }
+        );
+        terminal::confirm(&question, self.yes)?;
+        admin.done(&token.label, Operation::DeleteToken(DeleteToken {}))?;
+        terminal::note(&format!("token {:?} is destroyed", token.label));
         Ok(())
     }
 }
@@ -287,6 +388,41 @@ struct TokenView {
     read_only: bool,
     objects: u64,
     created: String,
+    /// Who has tried wrong PINs since the last right one.
+    wrong_pins: Vec<WrongPins>,
+}
+
+/// Wrong PINs of an identity as `--json` shows them.
+#[derive(Serialize)]
+struct WrongPins {
+    identity: String,
+    /// "user" or "so".
+    pin: &'static str,
+    wrong: u32,
+    locked: bool,
+}
+
+impl WrongPins {
+    fn of(count: &PinCount) -> Self {
+        Self {
+            identity: count.identity.clone(),
+            pin: match count.user_type() {
+                UserType::SecurityOfficer => "so",
+                _ => "user",
+            },
+            wrong: count.wrong,
+            locked: count.locked,
+        }
+    }
+
+    fn told(&self) -> String {
+        let pin = match self.pin {
+            "so" => "SO PIN",
+            _ => "user PIN",
+        };
+        let locked = if self.locked { ", locked out" } else { "" };
+        format!("{} wrong {pin}(s) of identity {:?}{locked}", self.wrong, self.identity)
+    }
 }
 
 impl TokenView {
@@ -304,7 +440,16 @@ impl TokenView {
             read_only: token.read_only,
             objects: token.objects,
             created: moment(token.created),
+            wrong_pins: token.pin_counts.iter().map(WrongPins::of).collect(),
         }
+    }
+
+    /// Who is locked out.
+    fn locked_told(&self) -> String {
+        let locked = self.wrong_pins.iter().filter(|wrong| wrong.locked);
+        let mut names: Vec<_> = locked.map(|wrong| wrong.identity.as_str()).collect();
+        names.dedup();
+        if names.is_empty() { "-".to_owned() } else { names.join(", ") }
     }
 
     fn user_pin_told(&self) -> String {

@@ -52,7 +52,8 @@ impl Engine {
             ..IdentityRecord::default()
         };
         let mut identity = Identity { uid, record, version: 0 };
-        let issued = self.issue_certificate(&mut identity, &create.certificate_request, valid_days)?;
+        let issued =
+            self.issue_certificate(&mut identity, &create.certificate_request, valid_days)?;
         let mut changes = Changes::default();
         changes.add(paths::identity(uid), identity.record.encode_to_vec());
         let name_path = self.name_path(&create.name);
@@ -85,9 +86,7 @@ impl Engine {
                 .identities()
                 .into_iter()
                 .find(|other| {
-                    other.uid != identity.uid
-                        && other.record.administrator
-                        && !other.record.revoked
+                    other.uid != identity.uid && other.record.administrator && !other.record.revoked
                 })
                 .ok_or_else(|| {
                     Error::new(
@@ -134,15 +133,17 @@ impl Engine {
     ) -> Result<Plan> {
         let mut identity = (*self.own_or_named(call, &revoke.name)?).clone();
         let record = &mut identity.record;
+        let zeros = revoke.keep.iter().take_while(|byte| **byte == 0).count();
+        let keep = &revoke.keep[zeros..];
         // Nobody is to be shut out by a number that was mistyped.
-        if !record.certificates.iter().any(|issued| issued.serial == revoke.keep) {
+        if !record.certificates.iter().any(|issued| issued.serial == keep) {
             return Err(Error::new(
                 ErrorCode::NotFound,
                 "the identity has no certificate of this serial number that is good, or it is \
                  from before certificates were recorded: renew it first",
             ));
         }
-        record.certificates.retain(|issued| issued.serial == revoke.keep);
+        record.certificates.retain(|issued| issued.serial == keep);
         record.recorded_only = true;
         let mut changes = Changes::default();
         changes.replace(paths::identity(identity.uid), identity.version, record.encode_to_vec());
@@ -180,7 +181,8 @@ impl Engine {
             .map_err(|error| Error::new(ErrorCode::DataInvalid, error.to_string()))?;
         let internal =
             |error: &dyn std::fmt::Display| Error::new(ErrorCode::Internal, error.to_string());
-        let record = self.state.authority().ok_or_else(|| internal(&"the store has no authority"))?;
+        let record =
+            self.state.authority().ok_or_else(|| internal(&"the store has no authority"))?;
         let authority = Authority::open(&record).map_err(|error| internal(&error))?;
         let (certificate, shown) = authority
             .identity(identity.uid, &identity.record.name, &requested, days)
@@ -229,10 +231,7 @@ impl Engine {
             .iter()
             .filter_map(|grant| {
                 let token = self.state.token(Id::from_bytes(&grant.token)?)?;
-                Some(wire::Grant {
-                    token: token.record.label.clone(),
-                    read_only: grant.read_only,
-                })
+                Some(wire::Grant { token: token.record.label.clone(), read_only: grant.read_only })
             })
             .collect();
         wire::Identity {

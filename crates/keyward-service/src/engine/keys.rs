@@ -1,10 +1,10 @@
 //! What is done with private keys, on the workers.
 
 use cryptoki_sys::{CKA_ALLOWED_MECHANISMS, CKA_DECRYPT, CKA_SIGN, CKO_PRIVATE_KEY};
+use keyward_token::Object;
+use keyward_token::attribute::Value;
 use keyward_token::key::PrivateKey;
 use keyward_token::mechanism::{EncryptionScheme, SignatureScheme};
-use keyward_token::attribute::Value;
-use keyward_token::Object;
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
@@ -38,8 +38,7 @@ impl Engine {
             decrypt.scheme.clone().ok_or_else(|| malformed("the request names no scheme"))?;
         let scheme = EncryptionScheme::try_from(scheme)?;
         let input = decrypt.input.clone();
-        let work =
-            move |key: &PrivateKey| key.decrypt(&scheme, &input).map(|plain| plain.to_vec());
+        let work = move |key: &PrivateKey| key.decrypt(&scheme, &input).map(|plain| plain.to_vec());
         let bytes = self.with_key(call, &access, decrypt.key.as_ref(), CKA_DECRYPT, work).await?;
         Ok(access.answer(Some(Answered::Plaintext(bytes))))
     }
@@ -94,10 +93,7 @@ impl Engine {
 /// Whether an object is a private key that allows `usage`.
 fn usable(object: &Object, usage: u64) -> Result<()> {
     if object.class() != CKO_PRIVATE_KEY {
-        return Err(Error::new(
-            ErrorCode::KeyTypeInconsistent,
-            "the object is not a private key",
-        ));
+        return Err(Error::new(ErrorCode::KeyTypeInconsistent, "the object is not a private key"));
     }
     if matches!(
         object.attributes().value(CKA_ALLOWED_MECHANISMS),

@@ -186,7 +186,8 @@ impl Engine {
             return Err(malformed("the module instance is not 16 bytes long"));
         }
         let patience = Duration::from_millis(u64::from(request.patience_ms));
-        let life = if patience.is_zero() { self.request_life } else { patience.min(self.request_life) };
+        let life =
+            if patience.is_zero() { self.request_life } else { patience.min(self.request_life) };
         let label = request.token.trim_end().to_owned();
         let mut call = Call {
             identity,
@@ -275,13 +276,8 @@ impl Engine {
 
     fn reply(&self, id: u64, revision: Option<u64>, result: Result<Answer>) -> Reply {
         let revision = revision.map(|sequence| self.revision(sequence));
-        let response = |result, ticket| Response {
-            id,
-            revision,
-            ticket,
-            result,
-            ..Response::default()
-        };
+        let response =
+            |result, ticket| Response { id, revision, ticket, result, ..Response::default() };
         match result {
             Ok(Answer { result, mut ticket, frames, .. }) => Reply {
                 // A ticket goes with the first frame, whichever that is.
@@ -365,7 +361,10 @@ impl Reply {
 
     /// The last answer on a connection for which there is no room.
     pub(crate) fn full() -> Self {
-        Self::failure(0, &crate::workers::later("the service has as many connections as it may have"))
+        Self::failure(
+            0,
+            &crate::workers::later("the service has as many connections as it may have"),
+        )
     }
 
     fn failure(id: u64, error: &Error) -> Self {

@@ -181,7 +181,6 @@ impl Engine {
             None => Err(malformed("the request names no object")),
         }
     }
-
 }
 
 /// What the client may see of an object, if it is short enough for a frame.

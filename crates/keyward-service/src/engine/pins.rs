@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::access::{Access, Rights};
-use super::tokens::valid_label;
 use super::repeat::{Changes, Plan};
+use super::tokens::valid_label;
 use super::{Answer, Call, Engine};
 use crate::id::Id;
 use crate::pin::{self, Pin};
@@ -74,9 +74,8 @@ impl Engine {
         if attempt.is_some() {
             *(if officer { &mut info.so_pin } else { &mut info.user_pin }) = PinState::Fine.into();
         }
-        let frames = login
-            .want_catalogue
-            .then(|| self.catalogue(call, &access, login.known.as_ref()));
+        let frames =
+            login.want_catalogue.then(|| self.catalogue(call, &access, login.known.as_ref()));
         let result = Answered::Login(wire::LoginResult { token: Some(info) });
         let answer = Answer { frames, ..access.answer(Some(result)) };
         let user_type = if officer { UserType::SecurityOfficer } else { UserType::User };

@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 use super::pins::Attempt;
 use super::tickets::generation;
 use super::{Answer, Call, Engine, malformed};
-use crate::{clock, counters};
 use crate::id::Id;
 use crate::store::records::{Claims, OperationRecord};
 use crate::store::{Check, StoreError, Transaction, paths};
 use crate::workers::later;
+use crate::{clock, counters};
 
 /// What an operation would change, and what it answers then.
 pub(super) struct Plan {
@@ -137,9 +137,9 @@ impl Engine {
                 .map_err(|_| StoreError::Unavailable("a value is too long".to_owned()))?;
             transaction.puts.push((path, sealed));
         }
-        timeout(COMMIT_DEADLINE, self.store.commit(transaction)).await.map_err(|_| {
-            StoreError::Unavailable("it did not answer in time".to_owned())
-        })?
+        timeout(COMMIT_DEADLINE, self.store.commit(transaction))
+            .await
+            .map_err(|_| StoreError::Unavailable("it did not answer in time".to_owned()))?
     }
 
     /// Adds the operation's result to its effect.

@@ -51,10 +51,10 @@ impl Owner {
             )
         };
         let sealed = blob.strip_prefix(&[VERSION]).ok_or_else(invalid)?;
-        let plaintext =
-            vault.sealed.open(&self.authenticated(), sealed).map_err(|_| invalid())?;
+        let plaintext = vault.sealed.open(&self.authenticated(), sealed).map_err(|_| invalid())?;
         let (expires, encoded) = plaintext.split_first_chunk::<8>().ok_or_else(invalid)?;
-        let left = u64::from_be_bytes(*expires).checked_sub(clock::seconds()).ok_or_else(invalid)?;
+        let left =
+            u64::from_be_bytes(*expires).checked_sub(clock::seconds()).ok_or_else(invalid)?;
         let attributes = wire::Attributes::decode(encoded).map_err(|_| invalid())?;
         let object = Object::from_attributes(Attributes::try_from(attributes.attributes)?)?;
         Ok(Opened { object, renew: left < LIFE - RENEW_AFTER })
@@ -87,8 +87,7 @@ mod tests {
     #[test]
     fn only_its_owner_opens_a_blob() {
         let (vault, _) = Vault::create(&Zeroizing::new([3; 32])).unwrap();
-        let owner =
-            Owner { identity: Id::random(), token: Id::random(), instance: vec![1; 16] };
+        let owner = Owner { identity: Id::random(), token: Id::random(), instance: vec![1; 16] };
         let attributes = Attributes::from_pairs([(CKA_CLASS, CKO_DATA.into())]).unwrap();
         let object = Object::from_attributes(attributes).unwrap();
         let blob = owner.seal(&vault, &object).unwrap();

@@ -28,12 +28,10 @@ impl Engine {
     /// A ticket that says so.
     pub(super) fn issue(&self, claims: &Claims) -> Ticket {
         let life = u64::try_from(self.access_life.as_millis()).unwrap_or(u64::MAX);
-        let access = Claims { expires: clock::milliseconds().saturating_add(life), ..claims.clone() };
+        let access =
+            Claims { expires: clock::milliseconds().saturating_add(life), ..claims.clone() };
         let refresh = Claims { expires: 0, ..claims.clone() };
-        Ticket {
-            access: self.protect(ACCESS, &access),
-            refresh: self.protect(REFRESH, &refresh),
-        }
+        Ticket { access: self.protect(ACCESS, &access), refresh: self.protect(REFRESH, &refresh) }
     }
 
     /// What a ticket says, and a new one if its access part is stale.

@@ -96,11 +96,7 @@ async fn handle(engine: &Engine, identity: Id, request: Request) -> Reply {
 }
 
 /// Tells a peer why its connection ends.
-pub(super) async fn refuse(
-    stream: impl AsyncRead + AsyncWrite,
-    mut reply: Reply,
-    bounds: Bounds,
-) {
+pub(super) async fn refuse(stream: impl AsyncRead + AsyncWrite, mut reply: Reply, bounds: Bounds) {
     let (_, mut writer) = split(stream);
     while let Some(response) = reply.next_frame() {
         let Ok(encoded) = frame::encode(&response) else { return };
@@ -141,9 +137,8 @@ async fn next_request<R: AsyncRead + Unpin>(
         reader.read_exact(&mut body).await.map_err(|error| error.to_string())?;
         frame::decode(&body).map_err(|error| error.to_string())
     };
-    let request = timeout(FRAME_DEADLINE, rest)
-        .await
-        .map_err(|_| "a frame came too slowly".to_owned())??;
+    let request =
+        timeout(FRAME_DEADLINE, rest).await.map_err(|_| "a frame came too slowly".to_owned())??;
     Ok(Some((reader, request)))
 }
 

@@ -57,7 +57,9 @@ pub enum ServeError {
         reason: String,
     },
     /// A later version wrote the store.
-    #[error("the store {path} has format {found}, and this version knows formats up to {FORMAT}; use the version of Keyward that wrote it, or a newer one")]
+    #[error(
+        "the store {path} has format {found}, and this version knows formats up to {FORMAT}; use the version of Keyward that wrote it, or a newer one"
+    )]
     StoreTooNew {
         /// The store's file.
         path: PathBuf,
@@ -65,7 +67,9 @@ pub enum ServeError {
         found: String,
     },
     /// The master key does not open the store.
-    #[error("the master key {master_key} is not the one of the store {path}; put the right key file in its place")]
+    #[error(
+        "the master key {master_key} is not the one of the store {path}; put the right key file in its place"
+    )]
     WrongMasterKey {
         /// The key's file, or the name of its credential.
         master_key: PathBuf,
@@ -132,9 +136,7 @@ pub async fn serve(
             write: config.deadlines.write(),
         },
         handshake: config.deadlines.handshake(),
-        handshakes: Arc::new(Semaphore::new(
-            config.limits.handshakes.min(Semaphore::MAX_PERMITS),
-        )),
+        handshakes: Arc::new(Semaphore::new(config.limits.handshakes.min(Semaphore::MAX_PERMITS))),
         places: Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)),
         draining,
     });
@@ -151,9 +153,8 @@ pub async fn serve(
     tracing::info!("the service stops; what is under way is finished");
     // The service holds a receiver, so there is somebody to tell.
     let _ = drain.send(true);
-    let drained = timeout(config.deadlines.drain(), async {
-        while tasks.join_next().await.is_some() {}
-    });
+    let drained =
+        timeout(config.deadlines.drain(), async { while tasks.join_next().await.is_some() {} });
     if drained.await.is_err() {
         tracing::warn!(connections = tasks.len(), "some connections did not end in time");
         tasks.shutdown().await;

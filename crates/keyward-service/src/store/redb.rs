@@ -66,12 +66,8 @@ impl Redb {
 
     /// Opens a store that exists. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = Arc::new(
-            Builder::new()
-                .set_cache_size(CACHE_BYTES)
-                .open(path)
-                .map_err(open_error)?,
-        );
+        let database =
+            Arc::new(Builder::new().set_cache_size(CACHE_BYTES).open(path).map_err(open_error)?);
         let watcher = Arc::new(Mutex::new(None));
         let (queue, jobs) = sync_channel(WAITING);
         let committer = std::thread::Builder::new()
@@ -241,11 +237,7 @@ fn write(database: &Database, transactions: Vec<Transaction>) -> Result<Written,
                 data.insert(key.as_str(), stored.as_slice())?;
             }
             results.push(Ok(sequence));
-            commits.push(Commit {
-                sequence,
-                puts: transaction.puts,
-                deletes: transaction.deletes,
-            });
+            commits.push(Commit { sequence, puts: transaction.puts, deletes: transaction.deletes });
         }
         sequences.insert((), sequence)?;
     }
@@ -349,10 +341,7 @@ mod tests {
         let store = Redb::open(&path).unwrap();
         assert_eq!(store.sequence().await, Ok(3));
         let found = store.scan("a/").await.unwrap();
-        assert_eq!(
-            found,
-            [("a/2".to_owned(), Versioned { value: b"two".to_vec(), version: 2 })]
-        );
+        assert_eq!(found, [("a/2".to_owned(), Versioned { value: b"two".to_vec(), version: 2 })]);
         assert_eq!(store.value("a/1").await, Ok(None));
     }
 

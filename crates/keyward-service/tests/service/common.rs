@@ -80,11 +80,10 @@ impl Service {
         change(&mut config);
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
-        let task = tokio::spawn(serve(
-            config,
-            move |address| ready.send(address).unwrap(),
-            async move { drop(stopped.await) },
-        ));
+        let task =
+            tokio::spawn(serve(config, move |address| ready.send(address).unwrap(), async move {
+                drop(stopped.await)
+            }));
         let address = timeout(DEADLINE, started).await.unwrap().unwrap();
         Self { dir: folder.path().join("service"), address, change, stop, task, folder }
     }

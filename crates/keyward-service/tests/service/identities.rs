@@ -111,10 +111,8 @@ async fn nobody_renews_another_or_gives_itself_a_longer_life() {
     assert_eq!(error.code, ErrorCode::NotFound);
 
     let days = |shown: &wire::Identity| {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         (shown.certificate_expires - now + DAY / 2) / DAY
     };
     // 365 is what it was made with.

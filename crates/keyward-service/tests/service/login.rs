@@ -142,7 +142,12 @@ async fn a_ticket_is_bound_to_identity_instance_and_token() {
         ("another identity's", ticket.clone(), "dev", vec![7; 16]),
         ("another token's", own.clone(), "other", vec![7; 16]),
         ("another instance's", own.clone(), "dev", vec![8; 16]),
-        ("a forged one", Some(wire::Ticket { access: vec![1; 90], refresh: vec![2; 90] }), "dev", vec![7; 16]),
+        (
+            "a forged one",
+            Some(wire::Ticket { access: vec![1; 90], refresh: vec![2; 90] }),
+            "dev",
+            vec![7; 16],
+        ),
         (
             "its parts exchanged",
             own.clone().map(|own| wire::Ticket { access: own.refresh, refresh: Vec::new() }),

@@ -55,8 +55,7 @@ async fn signatures_verify_elsewhere_and_decryption_undoes_encryption() {
     let pair = client.generate(generate_rsa(2048)).await.unwrap();
     let (public, private) = (pair.public_key.unwrap(), pair.private_key.unwrap());
     let number = |attribute| rsa::BoxedUint::from_be_slice_vartime(&value(&public, attribute));
-    let rsa_public =
-        rsa::PublicKey::new(number(CKA_MODULUS), number(CKA_PUBLIC_EXPONENT)).unwrap();
+    let rsa_public = rsa::PublicKey::new(number(CKA_MODULUS), number(CKA_PUBLIC_EXPONENT)).unwrap();
     let mut digest_info = vec![
         0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01,
         0x05, 0x00, 0x04, 0x20,
@@ -183,8 +182,7 @@ async fn a_catalogue_comes_in_frames_unless_it_is_known_or_too_large() {
     let mut last = None;
     for number in 0..12 {
         let template = data(&format!("big-{number}"), &big, number % 2 == 0);
-        let request =
-            client.request(Operation::CreateObject(wire::CreateObject { template }));
+        let request = client.request(Operation::CreateObject(wire::CreateObject { template }));
         last = client.exchange(&request).await.unwrap().revision;
     }
     let (objects, frames) = client.catalogue(None).await;
@@ -294,9 +292,8 @@ async fn a_session_key_travels_sealed_and_only_its_owner_can_use_it() {
         object(client.ask(set(by_blob(&private), vec![boolean(CKA_SIGN, false)])).await.unwrap());
     let error = client.sign(by_blob(&changed), ecdsa(), &[3; 32]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::KeyFunctionNotPermitted);
-    let kept = object(
-        client.ask(copy(by_blob(&private), vec![boolean(CKA_TOKEN, true)])).await.unwrap(),
-    );
+    let kept =
+        object(client.ask(copy(by_blob(&private), vec![boolean(CKA_TOKEN, true)])).await.unwrap());
     let signature = client.sign(by_id(&kept), ecdsa(), &[4; 32]).await.unwrap();
     verify_p256(&public, &[4; 32], &signature.value);
     let back =

@@ -24,12 +24,9 @@ fn init_writes_everything_with_the_right_modes_and_not_twice() {
     let dir = folder.path().join("new/service");
     let report = init(&options(&dir)).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    for secret in [
-        &report.private_key,
-        &report.master_key,
-        &report.data,
-        &report.admin.join("identity.key"),
-    ] {
+    for secret in
+        [&report.private_key, &report.master_key, &report.data, &report.admin.join("identity.key")]
+    {
         assert_eq!(mode(secret), 0o600, "{}", secret.display());
     }
     assert_eq!(mode(&dir), 0o700);

@@ -129,9 +129,9 @@ async fn objects_made_while_a_token_goes_do_not_stay_behind() {
         let mut client = service.connect(&identity).await;
         client.token = "dev".to_owned();
         client.login(PIN).await.unwrap();
-        writers.spawn(async move {
-            while client.create_object(data("d", b"x", true)).await.is_ok() {}
-        });
+        writers.spawn(
+            async move { while client.create_object(data("d", b"x", true)).await.is_ok() {} },
+        );
     }
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     // Under others' changes it may be told to come later.
@@ -160,10 +160,13 @@ async fn a_key_that_allows_no_mechanism_does_nothing() {
         one.private_template.push(allowed(list));
         let pair = client.generate(Operation::GenerateKeyPair(one)).await.unwrap();
         let signed = client.sign(by_id(&pair.private_key.unwrap()), ecdsa(), &[1; 32]).await;
-        assert_eq!(signed.map(drop).map_err(|error| error.code), match fine {
-            true => Ok(()),
-            false => Err(ErrorCode::KeyFunctionNotPermitted),
-        });
+        assert_eq!(
+            signed.map(drop).map_err(|error| error.code),
+            match fine {
+                true => Ok(()),
+                false => Err(ErrorCode::KeyFunctionNotPermitted),
+            }
+        );
     }
     generate.private_template.clear();
     service.stop().await;

@@ -40,6 +40,7 @@ public final class Console {
             + "  load PIN                          loads the key store; - for no PIN\n"
             + "  entry ALIAS                       class, encoded, chain; also takes the key for what follows\n"
             + "  services                          what the provider offers\n"
+            + "  wrapper                           the class by which the provider calls the library; needs --add-opens\n"
             + "  tls                               makes TLS contexts of the key store\n"
             + "  handshake COUNT PROTOCOL SUITE    between these contexts, mutual, 127.0.0.1\n"
             + "  sign SCHEME COUNT THREADS         with the key of the last entry; verified in software\n"
@@ -108,6 +109,11 @@ public final class Console {
                 return;
             case "services":
                 services(told);
+                return;
+            case "wrapper":
+                java.lang.reflect.Field wrapper = provider().getClass().getDeclaredField("p11");
+                wrapper.setAccessible(true);
+                told.put("class", wrapper.get(provider()).getClass().getName());
                 return;
             case "tls":
                 tls();

@@ -15,17 +15,17 @@ use crate::admin::{Admin, AdminArgs};
 use crate::catalogue::{Catalogue, Object};
 use crate::failure::Failure;
 use crate::output;
-use crate::selector::Selector;
+use crate::selector::{Selector, no_token};
 use crate::terminal;
 use crate::x509::certificate::Certificate;
 
 /// `keyward cert import`.
 #[derive(Args, Debug)]
 pub struct Import {
-    /// The token's label
+    /// The token's label [default: as the URI of --key says]
     #[arg(long)]
-    token: String,
-    /// The key that the first certificate must belong to
+    token: Option<String>,
+    /// The key that the first certificate must belong to: its label, or its pkcs11: URI
     #[arg(long)]
     key: Option<String>,
     /// Import certificates of authorities only: none belongs to a key
@@ -55,19 +55,28 @@ struct Imported {
 
 impl Import {
     pub(super) fn run(self) -> Result<()> {
+        let selector = match &self.key {
+            Some(name) => Some(Selector::new(Some(name), None)?),
+            None => None,
+        };
+        let token = match &selector {
+            Some(selector) => selector.token(self.token.as_deref())?,
+            None => self.token.clone().ok_or_else(no_token)?,
+        };
         let certificates = Certificate::read_file(&self.file)?;
         if !self.no_key {
             check_order(&certificates)?;
         }
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let catalogue = Catalogue::load(&admin, &token)?;
         let (own, others) = match certificates.split_first() {
             Some((own, others)) if !self.no_key => (Some(own), others),
             _ => (None, certificates.as_slice()),
         };
+        let target = Target { admin: &admin, catalogue: &catalogue, token: &token };
         let mut results = Vec::new();
         if let Some(own) = own {
-            let key = self.matching_key(&catalogue, own)?;
+            let key = matching_key(&catalogue, &token, selector.as_ref(), own)?;
             let old: Vec<_> = catalogue
                 .certificates_of(key)
                 .into_iter()
@@ -76,77 +85,24 @@ impl Import {
             if let (Some(old), false) = (old.first(), self.replace) {
                 return Err(Failure::new(format!(
                     "key {:?} has another certificate, {} of serial number {}",
-                    key.label(),
+                    catalogue.name(key),
                     old.certificate.subject,
                     old.certificate.serial_number
                 ))
                 .hint("--replace takes it out once the new one is in")
                 .into());
             }
-            let label = key.label();
-            results.push(self.import(&admin, &catalogue, own, key.id(), Some(&label))?);
+            let name = catalogue.name(key);
+            results.push(target.import(own, key.id(), Some(&name))?);
             for entry in old {
-                destroy(&admin, &self.token, &entry.object)?;
+                destroy(&admin, &token, &entry.object)?;
             }
         }
         for other in others {
             let id = authority_id(other);
-            results.push(self.import(&admin, &catalogue, other, id.as_bytes(), None)?);
+            results.push(target.import(other, id.as_bytes(), None)?);
         }
         self.tell(&results)
-    }
-
-    fn matching_key<'a>(&self, catalogue: &'a Catalogue, own: &Certificate) -> Result<&'a Object> {
-        let found = catalogue.key_with(&own.parts.public_key_info);
-        let Some(name) = &self.key else {
-            return found.ok_or_else(|| {
-                Failure::new(format!(
-                    "no key of token {:?} belongs to the first certificate, {}",
-                    self.token, own.subject
-                ))
-                .hint("the key's own certificate comes first in the file")
-                .hint("--no-key imports certificates of authorities only")
-                .into()
-            });
-        };
-        let named = catalogue.key(&Selector::new(Some(name), None)?)?;
-        if named.public_key_info() == Some(own.parts.public_key_info.as_slice()) {
-            return Ok(named);
-        }
-        let failure = Failure::new(format!(
-            "the first certificate, {}, is not for key {:?}",
-            own.subject,
-            named.label()
-        ));
-        Err(match found {
-            Some(other) => failure.hint(format!("it is for key {:?}", other.label())),
-            None => failure.hint("it is for none of the token's keys"),
-        }
-        .into())
-    }
-
-    fn import(
-        &self,
-        admin: &Admin,
-        catalogue: &Catalogue,
-        certificate: &Certificate,
-        id: &[u8],
-        label: Option<&str>,
-    ) -> Result<Imported> {
-        let there = catalogue.certificates().iter().any(|entry| {
-            entry.certificate.der == certificate.der && (label.is_none() || entry.object.id() == id)
-        });
-        if !there {
-            let template = template(certificate, id, label);
-            let operation = Operation::CreateObject(CreateObject { template: (&template).into() });
-            admin.done(&self.token, operation)?;
-        }
-        Ok(Imported {
-            subject: certificate.subject.clone(),
-            sha256: certificate.sha256(),
-            result: if there { "already_there" } else { "imported" },
-            key: label.map(str::to_owned),
-        })
     }
 
     fn tell(&self, results: &[Imported]) -> Result<()> {
@@ -166,6 +122,72 @@ impl Import {
         }
         Ok(())
     }
+}
+
+/// Where certificates are brought.
+struct Target<'a> {
+    admin: &'a Admin,
+    catalogue: &'a Catalogue,
+    token: &'a str,
+}
+
+impl Target<'_> {
+    fn import(
+        &self,
+        certificate: &Certificate,
+        id: &[u8],
+        label: Option<&str>,
+    ) -> Result<Imported> {
+        let there = self.catalogue.certificates().iter().any(|entry| {
+            entry.certificate.der == certificate.der && (label.is_none() || entry.object.id() == id)
+        });
+        if !there {
+            let template = template(certificate, id, label);
+            let operation = Operation::CreateObject(CreateObject { template: (&template).into() });
+            self.admin.done(self.token, operation)?;
+        }
+        Ok(Imported {
+            subject: certificate.subject.clone(),
+            sha256: certificate.sha256(),
+            result: if there { "already_there" } else { "imported" },
+            key: label.map(str::to_owned),
+        })
+    }
+}
+
+/// The key of a certificate: the one that was named, or the one that fits.
+fn matching_key<'a>(
+    catalogue: &'a Catalogue,
+    token: &str,
+    named: Option<&Selector>,
+    own: &Certificate,
+) -> Result<&'a Object> {
+    let found = catalogue.key_with(&own.parts.public_key_info);
+    let Some(selector) = named else {
+        return found.ok_or_else(|| {
+            Failure::new(format!(
+                "no key of token {token:?} belongs to the first certificate, {}",
+                own.subject
+            ))
+            .hint("the key's own certificate comes first in the file")
+            .hint("--no-key imports certificates of authorities only")
+            .into()
+        });
+    };
+    let named = catalogue.key(selector)?;
+    if named.public_key_info() == Some(own.parts.public_key_info.as_slice()) {
+        return Ok(named);
+    }
+    let failure = Failure::new(format!(
+        "the first certificate, {}, is not for key {:?}",
+        own.subject,
+        catalogue.name(named)
+    ));
+    Err(match found {
+        Some(other) => failure.hint(format!("it is for key {:?}", catalogue.name(other))),
+        None => failure.hint("it is for none of the token's keys"),
+    }
+    .into())
 }
 
 /// Each certificate must have been issued by the next one.

@@ -44,7 +44,7 @@ pub enum CertCommand {
     List(List),
     /// Write a certificate in PEM
     #[command(
-        after_long_help = "Example:\n  keyward cert export --token node1 node1 --chain --out node1-chain.pem"
+        after_long_help = "Examples:\n  keyward cert export --token node1 node1 --chain --out node1-chain.pem\n  keyward cert export 'pkcs11:token=node1;object=node1;type=cert'"
     )]
     Export(Export),
     /// Take a certificate out of a token
@@ -71,9 +71,9 @@ impl CertCommand {
 /// `keyward cert request`.
 #[derive(Args, Debug)]
 pub struct RequestArgs {
-    /// The token's label
+    /// The token's label [default: as the URI says]
     #[arg(long)]
-    token: String,
+    token: Option<String>,
     /// The key's label, or its pkcs11: URI
     #[arg(long)]
     key: String,
@@ -92,9 +92,11 @@ pub struct RequestArgs {
 
 impl RequestArgs {
     fn run(self) -> Result<()> {
+        let selector = Selector::new(Some(&self.key), None)?;
+        let token = selector.token(self.token.as_deref())?;
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
-        let key = catalogue.key(&Selector::new(Some(&self.key), None)?)?;
+        let catalogue = Catalogue::load(&admin, &token)?;
+        let key = catalogue.key(&selector)?;
         let request = CertificateRequest {
             subject: &self.subject,
             other_names: &self.other_names,
@@ -103,8 +105,7 @@ impl RequestArgs {
                 .context("the key does not show its public half")?,
         };
         let algorithm = algorithm(key)?;
-        let der =
-            request.sign(algorithm, |digest| sign(&admin, &self.token, key, algorithm, digest))?;
+        let der = request.sign(algorithm, |digest| sign(&admin, &token, key, algorithm, digest))?;
         terminal::write_data(self.out.as_ref(), to_pem("CERTIFICATE REQUEST", &der).as_bytes())?;
         if self.other_names.is_empty() {
             terminal::hint("most clients want a --san; without one they refuse the certificate");
@@ -189,10 +190,10 @@ impl List {
 /// `keyward cert export`.
 #[derive(Args, Debug)]
 pub struct Export {
-    /// The token's label
+    /// The token's label [default: as the URI says]
     #[arg(long)]
-    token: String,
-    /// The certificate's label, subject, or the beginning of its SHA-256
+    token: Option<String>,
+    /// The certificate's label, pkcs11: URI, subject, or the beginning of its SHA-256
     label: Option<String>,
     /// The certificate's CKA_ID: hexadecimal digits or text
     #[arg(long)]
@@ -210,8 +211,9 @@ pub struct Export {
 impl Export {
     fn run(self) -> Result<()> {
         let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let token = selector.token(self.token.as_deref())?;
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let catalogue = Catalogue::load(&admin, &token)?;
         let leaf = catalogue.certificate(&selector)?;
         let chain = if self.chain { catalogue.chain(leaf) } else { vec![leaf] };
         if let Some(last) = chain.last().filter(|_| self.chain)
@@ -230,10 +232,10 @@ impl Export {
 /// `keyward cert delete`.
 #[derive(Args, Debug)]
 pub struct Delete {
-    /// The token's label
+    /// The token's label [default: as the URI says]
     #[arg(long)]
-    token: String,
-    /// The certificate's label, subject, or the beginning of its SHA-256
+    token: Option<String>,
+    /// The certificate's label, pkcs11: URI, subject, or the beginning of its SHA-256
     label: Option<String>,
     /// The certificate's CKA_ID: hexadecimal digits or text
     #[arg(long)]
@@ -248,28 +250,26 @@ pub struct Delete {
 impl Delete {
     fn run(self) -> Result<()> {
         let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let token = selector.token(self.token.as_deref())?;
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let catalogue = Catalogue::load(&admin, &token)?;
         let entry = catalogue.certificate(&selector)?;
         let subject = &entry.certificate.subject;
         terminal::confirm(
-            &format!("Take the certificate {subject} out of token {:?}?", self.token),
+            &format!("Take the certificate {subject} out of token {token:?}?"),
             self.yes,
         )?;
-        destroy(&admin, &self.token, &entry.object)?;
-        terminal::note(&format!(
-            "the certificate {subject} is no longer in token {:?}",
-            self.token
-        ));
+        destroy(&admin, &token, &entry.object)?;
+        terminal::note(&format!("the certificate {subject} is no longer in token {token:?}"));
         if let Some(key) = catalogue.key_of(entry)
             && catalogue.certificates_of(key).len() == 1
         {
             terminal::hint(&format!(
                 "key {:?} has no certificate now and a JVM does not see it; \
                  `keyward cert request --token {} --key {}` asks for a new one",
-                key.label(),
-                quote(&self.token),
-                quote(&key.label())
+                catalogue.name(key),
+                quote(&token),
+                quote(&catalogue.name(key))
             ));
         }
         Ok(())
@@ -315,7 +315,7 @@ impl CertificateView {
             expires_in_days: left.div_euclid(DAY),
             sha256: certificate.sha256(),
             authority: certificate.authority,
-            key: catalogue.key_of(entry).map(Object::label),
+            key: catalogue.key_of(entry).map(|key| catalogue.name(key)),
         }
     }
 

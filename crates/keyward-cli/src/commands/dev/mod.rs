@@ -125,7 +125,7 @@ impl DevArgs {
         signals: &mut Signals,
     ) -> Result<ExitCode> {
         let admin_config = dir.join("admin/client.toml");
-        let admin = Admin::open(&AdminArgs { config: admin_config.clone() })?;
+        let admin = Admin::open(&AdminArgs { config: admin_config.clone().into() })?;
         self.make_token(&admin)?;
         let config = self.make_identity(&admin, dir)?;
         let endpoint = admin.config().endpoints.first().cloned().unwrap_or_default();

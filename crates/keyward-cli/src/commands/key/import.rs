@@ -1,5 +1,6 @@
 //! `keyward key import`: private keys out of files.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ impl Import {
             return Err(Failure::new(format!(
                 "this key is in token {:?} already, as {:?}",
                 self.token,
-                there.label()
+                catalogue.name(there)
             ))
             .into());
         }
@@ -80,11 +81,12 @@ impl Import {
 }
 
 fn read_private_key(path: &Path) -> Result<PrivateKey> {
-    let mut file = terminal::open_secret(path)?;
+    let mut file =
+        File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
     let mut text = Zeroizing::new(Vec::new());
     file.read_to_end(&mut text).with_context(|| format!("{} cannot be read", path.display()))?;
-    let blocks =
-        pem::parse_many(&*text).with_context(|| format!("{} is not PEM", path.display()))?;
+    // What is no key is no secret that others could read.
+    let blocks = pem::parse_many(&*text).map_err(|_| no_key(path))?;
     for block in blocks {
         let tag = block.tag().to_owned();
         let encrypted = block.headers().get("DEK-Info").is_some();
@@ -97,11 +99,16 @@ fn read_private_key(path: &Path) -> Result<PrivateKey> {
             "EC PRIVATE KEY" => EcPrivateKey::from_sec1_der(&der).map(PrivateKey::Ec),
             _ => continue,
         };
+        terminal::refuse_exposed(path, &file)?;
         return key.with_context(|| format!("{}", path.display()));
     }
-    Err(Failure::new(format!("{} holds no private key", path.display()))
-        .hint("it takes a PEM file with a block \"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\"")
-        .into())
+    Err(no_key(path).into())
+}
+
+fn no_key(path: &Path) -> Failure {
+    Failure::new(format!("{} holds no private key", path.display())).hint(
+        "it takes a PEM file with a block \"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\"",
+    )
 }
 
 fn encrypted_key(path: &Path) -> Failure {

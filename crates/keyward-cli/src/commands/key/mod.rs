@@ -36,7 +36,9 @@ pub enum KeyCommand {
     #[command(after_long_help = "Example:\n  keyward key list --token node1")]
     List(List),
     /// Show a key
-    #[command(after_long_help = "Example:\n  keyward key show --token node1 node1")]
+    #[command(
+        after_long_help = "Examples:\n  keyward key show --token node1 node1\n  keyward key show 'pkcs11:token=node1;object=node1'"
+    )]
     Show(Show),
     /// Bring a private key from a file into a token
     #[command(
@@ -116,7 +118,7 @@ pub struct Generate {
     /// CKA_ID: hexadecimal digits or text [default: 8 random bytes]
     #[arg(long)]
     id: Option<Id>,
-    /// Whether the key may leave the token, wrapped by another key
+    /// CKA_EXTRACTABLE of the key; it stays sensitive, and no command takes it out
     #[arg(
         long,
         value_enum,
@@ -198,7 +200,7 @@ impl List {
             for key in &keys {
                 let certificate = key.certificates.first();
                 table.row([
-                    key.label.clone(),
+                    key.name.clone(),
                     key.key_type.clone(),
                     key.id.clone(),
                     certificate.map_or_else(|| "none".to_owned(), |it| it.subject.clone()),
@@ -215,9 +217,9 @@ impl List {
 /// `keyward key show`.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// The token's label
+    /// The token's label [default: as the URI says]
     #[arg(long)]
-    token: String,
+    token: Option<String>,
     /// The key's label, or its pkcs11: URI
     label: Option<String>,
     /// The key's CKA_ID: hexadecimal digits or text
@@ -233,15 +235,16 @@ pub struct Show {
 impl Show {
     fn run(self) -> Result<()> {
         let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let token = selector.token(self.token.as_deref())?;
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
-        let view = KeyView::of(&catalogue, &self.token, catalogue.key(&selector)?);
+        let catalogue = Catalogue::load(&admin, &token)?;
+        let view = KeyView::of(&catalogue, &token, catalogue.key(&selector)?);
         if self.json {
             output::json(&view)?;
         } else {
             view.print()?;
         }
-        warn_of_several(&catalogue, &self.token);
+        warn_of_several(&catalogue, &token);
         Ok(())
     }
 }
@@ -249,9 +252,9 @@ impl Show {
 /// `keyward key rename`.
 #[derive(Args, Debug)]
 pub struct Rename {
-    /// The token's label
+    /// The token's label [default: as the URI says]
     #[arg(long)]
-    token: String,
+    token: Option<String>,
     /// The key's label, or its pkcs11: URI
     from: String,
     /// The new label
@@ -263,8 +266,9 @@ pub struct Rename {
 impl Rename {
     fn run(self) -> Result<()> {
         let selector = Selector::new(Some(&self.from), None)?;
+        let token = selector.token(self.token.as_deref())?;
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let catalogue = Catalogue::load(&admin, &token)?;
         let key = catalogue.key(&selector)?;
         refuse_label(&catalogue, &self.to)?;
         let mut template = Attributes::new();
@@ -279,9 +283,9 @@ impl Rename {
                 object: Some(wire_key(object)),
                 template: (&template).into(),
             });
-            admin.done(&self.token, operation)?;
+            admin.done(&token, operation)?;
         }
-        terminal::note(&format!("key {:?} is now {:?}", key.label(), self.to));
+        terminal::note(&format!("key {:?} is now {:?}", catalogue.name(key), self.to));
         Ok(())
     }
 }
@@ -289,9 +293,9 @@ impl Rename {
 /// `keyward key delete`.
 #[derive(Args, Debug)]
 pub struct Delete {
-    /// The token's label
+    /// The token's label [default: as the URI says]
     #[arg(long)]
-    token: String,
+    token: Option<String>,
     /// The key's label, or its pkcs11: URI
     label: Option<String>,
     /// The key's CKA_ID: hexadecimal digits or text
@@ -310,8 +314,9 @@ pub struct Delete {
 impl Delete {
     fn run(self) -> Result<()> {
         let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
+        let token = selector.token(self.token.as_deref())?;
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
+        let catalogue = Catalogue::load(&admin, &token)?;
         let key = catalogue.key(&selector)?;
         let certificates = match self.keep_certificates {
             true => Vec::new(),
@@ -319,8 +324,8 @@ impl Delete {
         };
         let question = format!(
             "Destroy key {:?} of token {:?}{}? It cannot be brought back.",
-            key.label(),
-            self.token,
+            catalogue.name(key),
+            token,
             match certificates.len() {
                 0 => String::new(),
                 1 => " and its certificate".to_owned(),
@@ -336,9 +341,9 @@ impl Delete {
             .chain(certificates.iter().map(|entry| &entry.object));
         for object in objects {
             let unique_id = object.unique_id.clone();
-            admin.done(&self.token, Operation::DestroyObject(DestroyObject { unique_id }))?;
+            admin.done(&token, Operation::DestroyObject(DestroyObject { unique_id }))?;
         }
-        terminal::note(&format!("key {:?} of token {:?} is destroyed", key.label(), self.token));
+        terminal::note(&format!("key {:?} of token {token:?} is destroyed", catalogue.name(key)));
         Ok(())
     }
 }
@@ -347,6 +352,8 @@ impl Delete {
 #[derive(Serialize)]
 struct KeyView {
     token: String,
+    /// The label, else the label of the certificate, else the CKA_ID.
+    name: String,
     label: String,
     id: String,
     #[serde(rename = "type")]
@@ -366,7 +373,8 @@ impl KeyView {
             .into_iter()
             .map(|entry| CertificateView::of(catalogue, entry))
             .collect();
-        Self::new(token, key, catalogue.public_of(key), certificates)
+        let name = catalogue.name(key);
+        Self { name, ..Self::new(token, key, catalogue.public_of(key), certificates) }
     }
 
     fn new(
@@ -377,6 +385,7 @@ impl KeyView {
     ) -> Self {
         Self {
             token: token.to_owned(),
+            name: key.label(),
             label: key.label(),
             id: hex(key.id()),
             key_type: key.key_type(),
@@ -394,7 +403,7 @@ impl KeyView {
 
     fn print(&self) -> Result<()> {
         let mut pairs = vec![
-            ("Key", self.label.clone()),
+            ("Key", self.name.clone()),
             ("Token", self.token.clone()),
             ("Type", self.key_type.clone()),
             ("Id", self.id.clone()),
@@ -433,7 +442,7 @@ fn warn_of_several(catalogue: &Catalogue, token: &str) {
         if catalogue.certificates_of(key).len() > 1 {
             terminal::warning(&format!(
                 "key {:?} has several certificates; a JVM cannot load such a keystore",
-                key.label()
+                catalogue.name(key)
             ));
             terminal::hint(&format!(
                 "keyward cert list --token {}, then keyward cert delete",
@@ -444,7 +453,7 @@ fn warn_of_several(catalogue: &Catalogue, token: &str) {
 }
 
 fn refuse_label(catalogue: &Catalogue, label: &str) -> Result<()> {
-    if catalogue.keys().iter().any(|key| key.label() == label) {
+    if catalogue.keys().iter().any(|key| catalogue.name(key) == label) {
         return Err(Failure::new(format!("there is a key {label:?} in the token already"))
             .hint("a label is a JVM's alias and should be given once")
             .into());

@@ -1,5 +1,7 @@
 //! `keyward identity`: who may use which tokens.
 
+mod renew;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,6 +18,7 @@ use keyward_wire::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use self::renew::Renew;
 use crate::admin::{Admin, AdminArgs};
 use crate::failure::Failure;
 use crate::output::{self, Table, moment, yes_no};
@@ -38,6 +41,11 @@ pub enum IdentityCommand {
     /// Show an identity
     #[command(after_long_help = "Example:\n  keyward identity show node1")]
     Show(Show),
+    /// Give an identity a new certificate and key; it stays who it is
+    #[command(
+        after_long_help = "On the identity's machine, for itself, in place; a running JVM goes on:\n  keyward identity renew --config /etc/keyward/client.toml\n\nAnywhere, by an administrator (the only way once the certificate has expired):\n  keyward identity renew node1 --out node1-new\n\nEarlier certificates stay good until they expire, unless --revoke-old.\n\nExample:\n  keyward identity renew --config /etc/keyward/client.toml --revoke-old"
+    )]
+    Renew(Renew),
     /// Shut an identity out for good; its open connections end too
     #[command(after_long_help = "Example:\n  keyward identity revoke node1")]
     Revoke(Revoke),
@@ -53,6 +61,7 @@ impl IdentityCommand {
             Self::Create(args) => args.run(),
             Self::List(args) => args.run(),
             Self::Show(args) => args.run(),
+            Self::Renew(args) => args.run(),
             Self::Revoke(args) => args.run(),
         }
     }
@@ -171,10 +180,11 @@ impl Create {
         ));
         terminal::hint(&match self.administrator {
             false => format!(
-                "bring the folder to its machine and set KEYWARD_CONFIG={} there",
-                quote(&written.config.display().to_string())
+                "bring the folder to its machine and let KEYWARD_CONFIG name its client.toml there; \
+                 here it is KEYWARD_CONFIG={}",
+                absolute(&written.config)
             ),
-            true => format!("use it by --admin {}", quote(&written.config.display().to_string())),
+            true => format!("use it by --admin {}", absolute(&written.config)),
         });
         Ok(())
     }
@@ -253,14 +263,7 @@ impl Order<'_> {
     }
 
     fn create(&self, admin: &Admin, key: &EcPrivateKey) -> Result<IdentityResult> {
-        let request = CertificateRequest {
-            subject: &Subject::common_name(self.name),
-            other_names: &[],
-            public_key_info: &key.public().spki_der(),
-        };
-        let certificate_request = request.sign(Algorithm::ecdsa(Curve::P256), |digest| {
-            Ok(signature_to_der(&key.sign(digest)?)?)
-        })?;
+        let certificate_request = certificate_request(key, self.name)?;
         let grant =
             |grant: &TokenGrant| Grant { token: grant.token.clone(), read_only: grant.read_only };
         let operation = Operation::CreateIdentity(CreateIdentity {
@@ -275,6 +278,22 @@ impl Order<'_> {
             _ => None,
         })
     }
+}
+
+/// A certificate request (PKCS#10, DER) for a key on P-256.
+fn certificate_request(key: &EcPrivateKey, name: &str) -> Result<Vec<u8>> {
+    let request = CertificateRequest {
+        subject: &Subject::common_name(name),
+        other_names: &[],
+        public_key_info: &key.public().spki_der(),
+    };
+    request.sign(Algorithm::ecdsa(Curve::P256), |digest| Ok(signature_to_der(&key.sign(digest)?)?))
+}
+
+/// A path from the root, as a word for a shell.
+fn absolute(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    quote(&path.display().to_string())
 }
 
 fn refuse_occupied(folder: &Path) -> Result<()> {
@@ -368,8 +387,13 @@ impl Revoke {
             return Ok(());
         }
         let question = format!(
-            "Revoke identity {:?}? Its {} open connection(s) end now; it cannot be brought back.",
-            self.name, identity.connections
+            "Revoke identity {:?}? {} It cannot be brought back.",
+            self.name,
+            match identity.connections {
+                0 => "It has no connection now.".to_owned(),
+                1 => "Its open connection ends now.".to_owned(),
+                count => format!("Its {count} open connections end now."),
+            }
         );
         terminal::confirm(&question, self.yes)?;
         let name = self.name.clone();
@@ -386,7 +410,7 @@ fn identities(admin: &Admin) -> Result<Vec<IdentityView>> {
             identities.extend(list.identities.iter().map(IdentityView::of));
         }
     }
-    identities.sort_by(|one, other| one.name.cmp(&other.name));
+    identities.sort_by_cached_key(IdentityView::order);
     Ok(identities)
 }
 
@@ -398,8 +422,12 @@ pub fn exists(admin: &Admin, name: &str) -> Result<bool> {
     Ok(identities(admin)?.iter().any(|identity| identity.name == name))
 }
 
+/// The identity of this name that is not revoked; if there is none, the one
+/// that was revoked last.
 fn identity(admin: &Admin, name: &str) -> Result<IdentityView> {
-    identities(admin)?.into_iter().find(|identity| identity.name == name).ok_or_else(|| {
+    // Of one name the living one comes last.
+    let last = identities(admin)?.into_iter().rfind(|identity| identity.name == name);
+    last.ok_or_else(|| {
         Failure::new(format!("there is no identity {name:?}"))
             .hint("`keyward identity list` shows them")
             .into()
@@ -450,6 +478,11 @@ impl IdentityView {
         }
     }
 
+    /// By name; of one name the revoked ones first, by age.
+    fn order(&self) -> (String, bool, String) {
+        (self.name.clone(), !self.revoked, self.created.clone())
+    }
+
     fn grants_told(&self) -> String {
         let told: Vec<_> = self
             .grants
@@ -467,7 +500,7 @@ impl IdentityView {
 
     fn expiry_told(&self) -> String {
         match self.revoked {
-            true => "revoked".to_owned(),
+            true => "(revoked)".to_owned(),
             false => output::day(&self.certificate_expires).to_owned(),
         }
     }

@@ -1,0 +1,441 @@
+//! Frames of a version, kept for later ones: whatever has been written must be
+//! read, and mean the same.
+//!
+//! `KEYWARD_BLESS=1 cargo test -p keyward-wire --test golden` writes the frames
+//! that are not there yet and touches no other. A frame that is there is never
+//! written anew: when a message gets a field, its frame stays what it is and the
+//! value here gets the field's default; a second frame, with the field, may be
+//! added under another name.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "these are tests")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use keyward_wire::attribute::Value;
+use keyward_wire::catalogue_result::State;
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::*;
+use prost::Message;
+
+#[test]
+fn frames_of_earlier_versions_are_read_as_they_were_meant() {
+    for (name, request) in requests() {
+        check(&format!("request-{name}"), &request);
+    }
+    for (name, response) in responses() {
+        check(&format!("response-{name}"), &response);
+    }
+}
+
+#[test]
+fn every_operation_and_result_has_a_frame_and_every_frame_a_value() {
+    let mut named = BTreeSet::new();
+    for (name, request) in requests() {
+        assert!(request.operation.is_some());
+        named.insert(format!("request-{name}.bin"));
+    }
+    for (name, response) in responses() {
+        assert!(response.result.is_some());
+        named.insert(format!("response-{name}.bin"));
+    }
+    let there: BTreeSet<_> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(there, named);
+    for (kind, oneof) in [("request", "operation"), ("response", "result")] {
+        let fields = fields_of(oneof);
+        assert!(fields.len() > 10, "{fields:?}");
+        for field in fields {
+            let file = format!("{kind}-{field}.bin");
+            assert!(named.contains(&file), "{oneof} {field} of the schema has no frame");
+        }
+    }
+}
+
+/// Field 1000 is nobody's, and neither is what may come.
+#[test]
+fn fields_of_later_versions_are_ignored() {
+    for (name, request) in requests() {
+        let mut body = request.encode_to_vec();
+        body.extend(UNKNOWN_FIELDS);
+        assert!(frame::decode::<Request>(&body).unwrap() == request, "{name}");
+    }
+    for (name, response) in responses() {
+        let mut body = response.encode_to_vec();
+        body.extend(UNKNOWN_FIELDS);
+        assert!(frame::decode::<Response>(&body).unwrap() == response, "{name}");
+    }
+    // An operation of a later version is none, and the envelope is still read.
+    let mut body = Request { id: 7, token: "dev".into(), ..Request::default() }.encode_to_vec();
+    body.extend(UNKNOWN_FIELDS);
+    let request: Request = frame::decode(&body).unwrap();
+    assert_eq!((request.id, request.token.as_str()), (7, "dev"));
+    assert!(request.operation.is_none());
+    // So is an error of a later version: it is no known one.
+    let failure = Failure { code: 9999, ..Failure::default() };
+    let failure = Failure::decode(failure.encode_to_vec().as_slice()).unwrap();
+    assert_eq!(Error::from(failure).code, ErrorCode::Unspecified);
+}
+
+/// Field 1000: a varint, 5. Field 1001: three bytes.
+const UNKNOWN_FIELDS: [u8; 9] = [0xc0, 0x3e, 5, 0xca, 0x3e, 3, 1, 2, 3];
+
+fn check<M: Message + Default + PartialEq>(name: &str, value: &M) {
+    let path = folder().join(format!("{name}.bin"));
+    if std::env::var_os("KEYWARD_BLESS").is_some() && !path.exists() {
+        std::fs::create_dir_all(folder()).unwrap();
+        std::fs::write(&path, frame::encode(value).unwrap()).unwrap();
+    }
+    let mut bytes = std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; KEYWARD_BLESS=1 writes it", path.display()));
+    let read: M = frame::take(&mut bytes).unwrap().unwrap();
+    assert!(bytes.is_empty(), "{name}");
+    // A derived Debug would show what is secret elsewhere, so there is none.
+    assert!(read == *value, "{name} is read as something else");
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/0.1")
+}
+
+/// The names of the fields of a oneof of the schema's envelope.
+fn fields_of(oneof: &str) -> Vec<String> {
+    let schema = include_str!("../proto/keyward.proto");
+    let (_, rest) = schema.split_once(&format!("  oneof {oneof} {{\n")).unwrap();
+    let (body, _) = rest.split_once("\n  }").unwrap();
+    body.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("//") && !line.is_empty())
+        .map(|line| line.split_whitespace().nth(1).unwrap().to_owned())
+        .collect()
+}
+
+fn requests() -> Vec<(&'static str, Request)> {
+    let template = attributes();
+    let operations = [
+        ("hello", Operation::Hello(Hello { software: "module 0.1.0".into() })),
+        ("list_tokens", Operation::ListTokens(ListTokens {})),
+        (
+            "login",
+            Operation::Login(Login {
+                user_type: UserType::User.into(),
+                pin: Some(b"1234".to_vec()),
+                want_catalogue: true,
+                known: Some(revision()),
+            }),
+        ),
+        (
+            "login-without-pin",
+            Operation::Login(Login {
+                user_type: UserType::SecurityOfficer.into(),
+                pin: None,
+                want_catalogue: false,
+                known: None,
+            }),
+        ),
+        ("catalogue", Operation::Catalogue(Catalogue { known: Some(revision()) })),
+        (
+            "find",
+            Operation::Find(Find {
+                template: template.clone(),
+                cursor: b"cursor".to_vec(),
+                most: 100,
+            }),
+        ),
+        ("sign", sign(sign::Scheme::RsaPkcs1(Done {}))),
+        (
+            "sign-pss",
+            sign(sign::Scheme::RsaPss(RsaPss {
+                hash: Hash::Sha256.into(),
+                mgf1_hash: Hash::Sha3384.into(),
+                salt_length: 32,
+            })),
+        ),
+        ("sign-x509", sign(sign::Scheme::RsaX509(Done {}))),
+        ("sign-ecdsa", sign(sign::Scheme::Ecdsa(Done {}))),
+        ("decrypt", decrypt(decrypt::Scheme::RsaPkcs1(Done {}))),
+        (
+            "decrypt-oaep",
+            decrypt(decrypt::Scheme::RsaOaep(RsaOaep {
+                hash: Hash::Sha1.into(),
+                mgf1_hash: Hash::Sha512.into(),
+                label: b"label".to_vec(),
+            })),
+        ),
+        ("decrypt-x509", decrypt(decrypt::Scheme::RsaX509(Done {}))),
+        (
+            "generate_key_pair",
+            Operation::GenerateKeyPair(GenerateKeyPair {
+                mechanism: 0x1040,
+                public_template: template.clone(),
+                private_template: template.clone(),
+            }),
+        ),
+        ("create_object", Operation::CreateObject(CreateObject { template: template.clone() })),
+        (
+            "copy_object",
+            Operation::CopyObject(CopyObject { source: Some(by_id()), template: template.clone() }),
+        ),
+        (
+            "set_attributes",
+            Operation::SetAttributes(SetAttributes { object: Some(by_id()), template }),
+        ),
+        ("destroy_object", Operation::DestroyObject(DestroyObject { unique_id: "0f".repeat(16) })),
+        (
+            "set_pin",
+            Operation::SetPin(SetPin {
+                user_type: UserType::User.into(),
+                old_pin: b"1234".to_vec(),
+                new_pin: b"4321".to_vec(),
+            }),
+        ),
+        ("init_pin", Operation::InitPin(InitPin { new_pin: b"4321".to_vec() })),
+        (
+            "init_token",
+            Operation::InitToken(InitToken { so_pin: b"12345678".to_vec(), label: "dev".into() }),
+        ),
+        (
+            "create_token",
+            Operation::CreateToken(CreateToken {
+                label: "dev".into(),
+                login_mode: LoginMode::Certificate.into(),
+                so_pin: b"12345678".to_vec(),
+                user_pin: b"1234".to_vec(),
+            }),
+        ),
+        (
+            "create_identity",
+            Operation::CreateIdentity(CreateIdentity {
+                name: "node1".into(),
+                grants: vec![Grant { token: "dev".into(), read_only: true }],
+                administrator: true,
+                certificate_request: vec![0x30, 0],
+                valid_days: 365,
+            }),
+        ),
+        ("list_identities", Operation::ListIdentities(ListIdentities {})),
+        ("revoke_identity", Operation::RevokeIdentity(RevokeIdentity { name: "node1".into() })),
+        ("status", Operation::Status(Status {})),
+        (
+            "renew_identity",
+            Operation::RenewIdentity(RenewIdentity {
+                name: "node1".into(),
+                certificate_request: vec![0x30, 0],
+                valid_days: 30,
+            }),
+        ),
+        (
+            "revoke_certificates",
+            Operation::RevokeCertificates(RevokeCertificates {
+                name: "node1".into(),
+                keep: vec![0x41; 16],
+            }),
+        ),
+        ("unlock_token", Operation::UnlockToken(UnlockToken { identity: "node1".into() })),
+        ("delete_token", Operation::DeleteToken(DeleteToken {})),
+    ];
+    operations
+        .into_iter()
+        .map(|(name, operation)| {
+            let request = Request {
+                id: 0x0102_0304_0506,
+                ticket: Some(ticket()),
+                at_least: Some(revision()),
+                operation_id: vec![0x11; 16],
+                instance: vec![0x22; 16],
+                patience_ms: 5000,
+                token: "dev".into(),
+                operation: Some(operation),
+            };
+            (name, request)
+        })
+        .collect()
+}
+
+fn responses() -> Vec<(&'static str, Response)> {
+    let results = [
+        (
+            "failure",
+            Answer::Failure(Failure {
+                code: ErrorCode::Later.into(),
+                message: "come back".into(),
+                retry_after_ms: 50,
+            }),
+        ),
+        (
+            "hello",
+            Answer::Hello(HelloResult {
+                software: "keyward 0.1.0".into(),
+                identity: "node1".into(),
+                replica: vec![0x33; 16],
+                administrator: true,
+            }),
+        ),
+        ("tokens", Answer::Tokens(TokenList { tokens: vec![token()] })),
+        ("login", Answer::Login(LoginResult { token: Some(token()) })),
+        (
+            "catalogue",
+            Answer::Catalogue(CatalogueResult {
+                state: State::Complete.into(),
+                objects: vec![object(), object()],
+                token: Some(token()),
+            }),
+        ),
+        (
+            "catalogue-unchanged",
+            Answer::Catalogue(CatalogueResult {
+                state: State::Unchanged.into(),
+                ..CatalogueResult::default()
+            }),
+        ),
+        (
+            "catalogue-too-large",
+            Answer::Catalogue(CatalogueResult {
+                state: State::TooLarge.into(),
+                ..CatalogueResult::default()
+            }),
+        ),
+        ("find", Answer::Find(FindResult { objects: vec![object()], cursor: b"cursor".to_vec() })),
+        ("signature", Answer::Signature(bytes())),
+        ("plaintext", Answer::Plaintext(bytes())),
+        (
+            "key_pair",
+            Answer::KeyPair(KeyPair { public_key: Some(object()), private_key: Some(object()) }),
+        ),
+        ("object", Answer::Object(ObjectResult { object: Some(object()) })),
+        ("done", Answer::Done(Done {})),
+        ("token", Answer::Token(token())),
+        (
+            "identity",
+            Answer::Identity(IdentityResult {
+                identity: Some(identity()),
+                certificate: vec![0x30, 1],
+                authority: vec![0x30, 2],
+            }),
+        ),
+        ("identities", Answer::Identities(IdentityList { identities: vec![identity()] })),
+        (
+            "status",
+            Answer::Status(StatusResult {
+                software: "keyward 0.1.0".into(),
+                uptime_seconds: 60,
+                process_id: 4711,
+                connections: 3,
+                requests: 1000,
+                accepted: 30,
+                store: "redb".into(),
+                tokens: vec![TokenStatus {
+                    token: "dev".into(),
+                    operations: vec![OperationCount {
+                        operation: "sign".into(),
+                        count: 17,
+                        failed: 1,
+                    }],
+                }],
+            }),
+        ),
+    ];
+    results
+        .into_iter()
+        .map(|(name, result)| {
+            let response = Response {
+                id: 0x0102_0304_0506,
+                revision: Some(revision()),
+                ticket: Some(ticket()),
+                more: true,
+                draining: true,
+                result: Some(result),
+            };
+            (name, response)
+        })
+        .collect()
+}
+
+fn revision() -> Revision {
+    Revision { incarnation: u64::MAX, sequence: 42 }
+}
+
+fn ticket() -> Ticket {
+    Ticket { access: vec![0x44; 8], refresh: vec![0x55; 8] }
+}
+
+fn by_id() -> Key {
+    Key { key: Some(key::Key::UniqueId("0f".repeat(16))) }
+}
+
+fn by_blob() -> Key {
+    Key { key: Some(key::Key::Sealed(vec![1, 0x66])) }
+}
+
+fn sign(scheme: sign::Scheme) -> Operation {
+    Operation::Sign(Sign { key: Some(by_id()), scheme: Some(scheme), input: vec![0x77; 32] })
+}
+
+fn decrypt(scheme: decrypt::Scheme) -> Operation {
+    Operation::Decrypt(Decrypt { key: Some(by_blob()), scheme: Some(scheme), input: vec![0x88] })
+}
+
+fn bytes() -> Bytes {
+    Bytes { value: vec![0x99; 64], sealed: vec![1, 0x66] }
+}
+
+/// One of each kind, false and empty ones too: these differ from none.
+fn attributes() -> Vec<Attribute> {
+    let attribute = |r#type, value| Attribute { r#type, value: Some(value) };
+    vec![
+        attribute(0x0001, Value::Boolean(true)),
+        attribute(0x0002, Value::Boolean(false)),
+        attribute(0x0000, Value::Number(3)),
+        attribute(0x0003, Value::Bytes(b"label".to_vec())),
+        attribute(0x0102, Value::Bytes(Vec::new())),
+        attribute(
+            0x4000_0211,
+            Value::Template(Attributes {
+                attributes: vec![attribute(0x0103, Value::Boolean(true))],
+            }),
+        ),
+        attribute(0x4000_0600, Value::Numbers(Numbers { numbers: vec![1, 0x1041] })),
+        attribute(0x4000_0600, Value::Numbers(Numbers { numbers: Vec::new() })),
+        Attribute { r#type: 0x0011, value: None },
+    ]
+}
+
+fn object() -> Object {
+    Object { unique_id: "0f".repeat(16), attributes: attributes(), sealed: vec![1, 0x66] }
+}
+
+fn token() -> TokenInfo {
+    TokenInfo {
+        label: "dev".into(),
+        serial: "0123456789abcdef".into(),
+        login_mode: LoginMode::Pin.into(),
+        user_pin_initialized: true,
+        user_pin: PinState::FinalTry.into(),
+        so_pin: PinState::Locked.into(),
+        read_only: true,
+        objects: 4,
+        revision: Some(revision()),
+        created: 1_800_000_000,
+        pin_counts: vec![PinCount {
+            identity: "node1".into(),
+            user_type: UserType::User.into(),
+            wrong: 10,
+            locked: true,
+        }],
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        name: "node1".into(),
+        grants: vec![Grant { token: "dev".into(), read_only: true }],
+        administrator: true,
+        revoked: true,
+        created: 1_800_000_000,
+        certificate_expires: 1_900_000_000,
+        connections: 8,
+    }
+}
