@@ -145,9 +145,10 @@ impl Node {
         service.admin(&create);
         let grant = format!("{}{}", plan.token, plan.grant);
         let config = service.identity("node", &[&grant], &["--profile", plan.profile]);
-        let mut text = std::fs::read_to_string(&config).unwrap();
-        text += "\n[log]\nlevel = \"trace\"\nfile = \"module.log\"\n";
-        std::fs::write(&config, text).unwrap();
+        let text = std::fs::read_to_string(&config).unwrap();
+        let log = "[log]\nlevel = \"trace\"\nfile = \"module.log\"\n";
+        assert!(text.contains("\n[log]\n"), "{text}");
+        std::fs::write(&config, text.replacen("[log]\n", log, 1)).unwrap();
         let node = Self { service, token: plan.token.to_owned(), config, jdk };
         let cfg = node.cfg();
         std::fs::write(

@@ -167,9 +167,9 @@ fn handles_survive_logout_and_private_objects_are_hidden_meanwhile() {
         let mut visible = session.find_objects(&[]).unwrap();
         visible.sort_by_key(ObjectHandle::handle);
         assert_eq!(visible, [public, session_public], "only what is public");
-        // The handle is known, so the host is told what would help.
         let read = session.get_attributes(private, &[AttributeType::Class]);
-        assert_eq!(refused(read), RvError::UserNotLoggedIn);
+        assert_eq!(refused(read), RvError::ObjectHandleInvalid);
+        // The handle is a key's, so the host is told what would help.
         let signed = session.sign(&Mechanism::Ecdsa, private, &[1; 32]);
         assert_eq!(refused(signed), RvError::UserNotLoggedIn);
         let mut hidden = data_object(b"hidden", vec![1]);
