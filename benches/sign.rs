@@ -17,14 +17,16 @@ use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::MechanismType;
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use keyward_crypto::digest::Hash;
 use keyward_crypto::{Curve, EcPrivateKey, RsaPrivateKey};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 
 /// Bytes of a Sign request and of its answer, as they go into TLS.
 const REQUEST: usize = 420;
@@ -56,8 +58,13 @@ fn main() {
     };
     let mut peer = Peer::new();
 
-    println!("Microseconds for one signature, one thread; medians of {rounds} rounds of {count}, in turns.");
-    println!("{:<22} {:>10} {:>10} {:>10} {:>10} {:>7}", "", "ping-pong", "signature", "floor", "C_Sign", "ratio");
+    println!(
+        "Microseconds for one signature, one thread; medians of {rounds} rounds of {count}, in turns."
+    );
+    println!(
+        "{:<22} {:>10} {:>10} {:>10} {:>10} {:>7}",
+        "", "ping-pong", "signature", "floor", "C_Sign", "ratio"
+    );
     let cases: [(&str, &str, Mechanism<'_>, Box<dyn Fn()>); 2] = [
         ("RSA-2048 PSS SHA-256", "rsa", Mechanism::RsaPkcsPss(pss), {
             let digest = digest.clone();
@@ -84,7 +91,10 @@ fn main() {
         }
         let [ping, bare, sign] = times.map(median);
         let floor = ping + bare;
-        println!("{name:<22} {ping:>10.1} {bare:>10.1} {floor:>10.1} {sign:>10.1} {:>7.2}", sign / floor);
+        println!(
+            "{name:<22} {ping:>10.1} {bare:>10.1} {floor:>10.1} {sign:>10.1} {:>7.2}",
+            sign / floor
+        );
     }
 }
 
@@ -116,7 +126,8 @@ impl Peer {
     fn new() -> Self {
         let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let certificate = issued.cert.der().clone();
-        let key = rustls_pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let key =
+            rustls_pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])

@@ -35,8 +35,8 @@ type Slots = Arc<[Arc<Slot>]>;
 impl Library {
     /// Reads the config. Nothing goes over the network.
     pub(crate) fn new() -> Result<Self> {
-        let path = std::env::var_os(VARIABLE)
-            .map_or_else(|| PathBuf::from(DEFAULT_CONFIG), PathBuf::from);
+        let path =
+            std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_CONFIG), PathBuf::from);
         let config = Config::load(&path)
             .map_err(|error| Error::new(CKR_GENERAL_ERROR, error.to_string()))?;
         let profile = config.profile;

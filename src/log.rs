@@ -33,10 +33,7 @@ impl Log {
             .as_ref()
             .and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok())
             .map(Mutex::new);
-        Self {
-            level: config.level.max(level_of_environment()),
-            file,
-        }
+        Self { level: config.level.max(level_of_environment()), file }
     }
 
     /// The log before there is a config.

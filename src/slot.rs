@@ -253,11 +253,7 @@ impl Slot {
 
     fn asker(&self) -> Asker<'_> {
         let state = self.state();
-        Asker {
-            token: &self.config.token,
-            ticket: state.ticket.clone(),
-            at_least: state.newest,
-        }
+        Asker { token: &self.config.token, ticket: state.ticket.clone(), at_least: state.newest }
     }
 
     // ---- objects -----------------------------------------------------------
@@ -299,7 +295,9 @@ impl Slot {
     /// CKR_KEY_HANDLE_INVALID if there is none.
     pub(crate) fn key(&self, remote: &Remote, handle: CK_OBJECT_HANDLE) -> Result<Known> {
         self.object(remote, handle).map_err(|error| match error.rv {
-            CKR_OBJECT_HANDLE_INVALID if !self.is_user() && self.handles.unique_id(handle).is_some() => {
+            CKR_OBJECT_HANDLE_INVALID
+                if !self.is_user() && self.handles.unique_id(handle).is_some() =>
+            {
                 Error::new(
                     CKR_USER_NOT_LOGGED_IN,
                     "the key is not visible; a login has ended: was the PIN changed?",

@@ -134,9 +134,12 @@ fn a_node_with_one_key_starts_with_three_round_trips_at_most(jdk: u32) {
 fn a_wrong_pin_is_told_and_the_right_one_works_afterwards(jdk: u32) {
     let cluster = cluster();
     let mut command = cluster.program(jdk, "WrongPin");
-    let all = records(
-        command.args(cluster.token_options("p521-server")).args(["--wrong-pin", "4321", "--times", "2"]),
-    );
+    let all = records(command.args(cluster.token_options("p521-server")).args([
+        "--wrong-pin",
+        "4321",
+        "--times",
+        "2",
+    ]));
     for refused in of_kind(&all, "refused") {
         assert_eq!(refused["as-expected"], "true", "{refused:?}");
         assert!(refused["error"].contains("CKR_PIN_INCORRECT"), "{refused:?}");
@@ -151,7 +154,13 @@ fn sixty_four_threads_sign_with_one_key_and_openssl_agrees(jdk: u32) {
         let out = cluster.service.dir.path().join(format!("signatures-{token}-{jdk}"));
         let before = cluster.service.count(token, "sign");
         let mut command = cluster.program(jdk, "SignThreads");
-        command.args(cluster.token_options(token)).args(["--threads", "64", "--count", "5", "--out"]);
+        command.args(cluster.token_options(token)).args([
+            "--threads",
+            "64",
+            "--count",
+            "5",
+            "--out",
+        ]);
         let all = records(command.arg(&out));
         let mut made = 0;
         for record in of_kind(&all, "signatures") {

@@ -31,6 +31,7 @@ on_each_jdk! {
     point_11_a_label_may_begin_with_nss
     point_12_a_jvm_exits_without_c_finalize_and_with_threads_inside
     point_13_sessions_move_between_threads
+    a_database_node_set_up_by_the_how_to_serves_and_dials
 }
 
 /// A JVM that has loaded the key store and made its TLS contexts.
@@ -45,7 +46,8 @@ fn ready(node: &Node, pin: &str) -> Console {
 fn point_01_the_alias_is_the_certificates_label_and_the_key_is_found_by_its_id(jdk: u32) {
     let node = Node::start(jdk, Plan::default());
     // A key without a certificate is no entry.
-    node.service.admin(&["key", "generate", "--token", "node1", "--type", "ec:p256", "--label", "bare"]);
+    node.service
+        .admin(&["key", "generate", "--token", "node1", "--type", "ec:p256", "--label", "bare"]);
     let mut jvm = node.console();
     assert_eq!(jvm.ask("load 1234")["aliases"], "[node1]");
     jvm.ask("entry node1");
@@ -63,7 +65,15 @@ fn point_01_the_alias_is_the_certificates_label_and_the_key_is_found_by_its_id(j
     ]);
     let file = |end: &str| node.service.dir.path().join(format!("third.{end}"));
     node.service.admin(&[
-        "cert", "request", "--token", "node1", "--key", "third", "--subject", "CN=third", "--out",
+        "cert",
+        "request",
+        "--token",
+        "node1",
+        "--key",
+        "third",
+        "--subject",
+        "CN=third",
+        "--out",
         file("csr").to_str().unwrap(),
     ]);
     certify(&pki(), &file("csr"), &file("chain"));
@@ -114,11 +124,8 @@ fn point_01_the_chain_is_found_by_subject(jdk: u32) {
     let mut jvm = node.console();
     jvm.ask("load 1234");
     let entry = jvm.ask("entry node1");
-    let subjects = [
-        "CN=node1,O=Keyward tests",
-        "CN=Issuing CA,O=Keyward tests",
-        "CN=Root CA,O=Keyward tests",
-    ];
+    let subjects =
+        ["CN=node1,O=Keyward tests", "CN=Issuing CA,O=Keyward tests", "CN=Root CA,O=Keyward tests"];
     let chain: Vec<String> = entry["chain"].split("; ").map(in_order).collect();
     assert_eq!(chain, subjects);
     jvm.finish();
@@ -192,7 +199,8 @@ fn point_05_the_jvm_keeps_digests_and_random_numbers_to_itself(jdk: u32) {
     for service in services.split(',') {
         let kind = service.split('.').next().unwrap();
         assert!(
-            ["KeyStore", "Signature", "KeyFactory", "AlgorithmParameters", "Cipher"].contains(&kind)
+            ["KeyStore", "Signature", "KeyFactory", "AlgorithmParameters", "Cipher"]
+                .contains(&kind)
                 && (kind != "Cipher" || service.starts_with("Cipher.RSA")),
             "{service} would be taken from the JVM"
         );
@@ -204,10 +212,7 @@ fn point_05_the_jvm_keeps_digests_and_random_numbers_to_itself(jdk: u32) {
 fn point_05_first_in_the_list_tls_works_and_costs_few_calls(jdk: u32) {
     const COUNT: usize = 10;
     for (kind, suites) in [
-        (
-            "rsa:2048",
-            &[TLS13, "TLSv1.2 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"][..],
-        ),
+        ("rsa:2048", &[TLS13, "TLSv1.2 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"][..]),
         ("ec:p256", &[TLS13, "TLSv1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]),
     ] {
         let node = Node::start(jdk, Plan { kind, ..Plan::default() });
@@ -299,7 +304,9 @@ fn point_09_an_error_ends_the_operation_and_is_forgotten(jdk: u32) {
     }
     let calls = node.calls();
     assert!(calls.iter().any(|(function, rv)| function == "C_Sign" && rv == "CKR_DEVICE_ERROR"));
-    for poison in ["CKR_OPERATION_ACTIVE", "CKR_SESSION_HANDLE_INVALID", "CKR_OBJECT_HANDLE_INVALID"] {
+    for poison in
+        ["CKR_OPERATION_ACTIVE", "CKR_SESSION_HANDLE_INVALID", "CKR_OBJECT_HANDLE_INVALID"]
+    {
         assert!(!calls.iter().any(|(_, rv)| rv == poison), "{poison}");
     }
     assert_eq!(node.called("C_Login"), 1);
@@ -385,4 +392,19 @@ fn point_13_sessions_move_between_threads(jdk: u32) {
     jvm.ask("relay SHA256withECDSA 3");
     assert_eq!(node.asked("sign"), 1 + 10 + 10 + 3);
     jvm.finish();
+}
+
+fn a_database_node_set_up_by_the_how_to_serves_and_dials(jdk: u32) {
+    let node = Node::start(jdk, Plan { kind: "rsa:2048", grant: ":ro", ..Plan::default() });
+    let mut database = node.database();
+    for (turn, suite) in [TLS13, "TLSv1.2 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"].iter().enumerate()
+    {
+        database.say(&format!("listen main {suite}"));
+        let port = database.next("listening")["port"].clone();
+        database.say(&format!("dial main {port} {suite} 4 2"));
+        let dialled = database.next("dialled");
+        assert_eq!((&*dialled["done"], &*dialled["failed"]), ("4", "0"), "{dialled:?}");
+        assert_eq!(node.asked("sign"), 8 * (turn as u64 + 1));
+    }
+    database.finish();
 }

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::jvm::{Cluster, module, of_kind, records};
 use common::PIN;
+use common::jvm::{Cluster, module, of_kind, records};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, CertificateType, ObjectClass};

@@ -91,7 +91,9 @@ fn whole_life(tools: &Tools, alias: &str, how: &[&str], kind: &str) {
 }
 
 fn fingerprint(certificate: &Path) -> String {
-    run(Command::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(certificate))
+    run(Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
+        .arg(certificate))
 }
 
 fn a_jks_file_is_brought_into_the_token(jdk: u32) {
@@ -99,7 +101,14 @@ fn a_jks_file_is_brought_into_the_token(jdk: u32) {
     let store = tools.file("old.jks");
     // By a JDK that makes JKS files as old as they come.
     run(Command::new(java(17).with_file_name("keytool"))
-        .args(["-importkeystore", "-noprompt", "-srcstoretype", "PKCS12", "-srcstorepass", "changeit"])
+        .args([
+            "-importkeystore",
+            "-noprompt",
+            "-srcstoretype",
+            "PKCS12",
+            "-srcstorepass",
+            "changeit",
+        ])
         .args(["-deststoretype", "JKS", "-deststorepass", "changeit", "-srckeystore"])
         .arg(pki().join("p256-server.p12"))
         .arg("-destkeystore")
@@ -144,8 +153,17 @@ fn jarsigner_signs_with_a_key_in_the_token(jdk: u32) {
     let tools = Tools::new(jdk, if jdk == 8 { Found::ByClass } else { Found::ByName });
     let file = |name: &str| tools.file(name);
     tools.keytool(&[
-        "-genkeypair", "-alias", "signer", "-keyalg", "RSA", "-keysize", "2048", "-dname", "CN=signer",
-        "-providerName", "SunPKCS11-Keyward",
+        "-genkeypair",
+        "-alias",
+        "signer",
+        "-keyalg",
+        "RSA",
+        "-keysize",
+        "2048",
+        "-dname",
+        "CN=signer",
+        "-providerName",
+        "SunPKCS11-Keyward",
     ]);
     std::fs::write(file("content"), "what is signed").unwrap();
     run(Command::new(java(17).with_file_name("jar"))
@@ -162,7 +180,9 @@ fn jarsigner_signs_with_a_key_in_the_token(jdk: u32) {
         .arg("signer"));
     assert_eq!(tools.node.asked("sign") - before, 1);
     // No token is needed to verify: by this JDK, and by another one.
-    for mut verifier in [common::jvm::jdk(jdk, "jarsigner"), Command::new(java(17).with_file_name("jarsigner"))] {
+    for mut verifier in
+        [common::jvm::jdk(jdk, "jarsigner"), Command::new(java(17).with_file_name("jarsigner"))]
+    {
         let told = run(verifier.args(["-verify", "-verbose"]).arg(file("signed.jar")));
         assert!(told.contains("jar verified"), "{told}");
     }
@@ -171,7 +191,8 @@ fn jarsigner_signs_with_a_key_in_the_token(jdk: u32) {
     run(Command::new(java(17).with_file_name("jar"))
         .current_dir(tools.node.service.dir.path())
         .args(["uf", "signed.jar", "content"]));
-    let refused = common::jvm::jdk(jdk, "jarsigner").arg("-verify").arg(file("signed.jar")).output().unwrap();
+    let refused =
+        common::jvm::jdk(jdk, "jarsigner").arg("-verify").arg(file("signed.jar")).output().unwrap();
     assert!(!String::from_utf8_lossy(&refused.stdout).contains("jar verified"));
 }
 
@@ -212,9 +233,14 @@ impl Tools {
     fn provider(&self, program: &str) -> Vec<String> {
         let words: &[&str] = match (self.found, program) {
             (Found::InTheList, _) => {
-                return vec![format!("-J-Djava.security.properties={}", self.node.security().display())];
+                return vec![format!(
+                    "-J-Djava.security.properties={}",
+                    self.node.security().display()
+                )];
             }
-            (Found::ByClass, _) => &["-providerClass", "sun.security.pkcs11.SunPKCS11", "-providerArg"],
+            (Found::ByClass, _) => {
+                &["-providerClass", "sun.security.pkcs11.SunPKCS11", "-providerArg"]
+            }
             (Found::ByName, "jarsigner") => &["-addProvider", "SunPKCS11", "-providerArg"],
             (Found::ByName, _) => &["-addprovider", "SunPKCS11", "-providerArg"],
         };

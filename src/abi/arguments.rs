@@ -57,11 +57,7 @@ pub(super) enum Room {
 ///
 /// # Safety
 /// `length` is null or valid for reads and writes.
-pub(super) unsafe fn room<T>(
-    buffer: *mut T,
-    length: CK_ULONG_PTR,
-    needed: usize,
-) -> Result<Room> {
+pub(super) unsafe fn room<T>(buffer: *mut T, length: CK_ULONG_PTR, needed: usize) -> Result<Room> {
     if length.is_null() {
         return Err(bad("a pointer for the length"));
     }
@@ -72,11 +68,7 @@ pub(super) unsafe fn room<T>(
     }
     // SAFETY: as above.
     unsafe { length.write_unaligned(needed as CK_ULONG) };
-    if buffer.is_null() {
-        Ok(Room::Asked)
-    } else {
-        Err(CKR_BUFFER_TOO_SMALL.into())
-    }
+    if buffer.is_null() { Ok(Room::Asked) } else { Err(CKR_BUFFER_TOO_SMALL.into()) }
 }
 
 /// Gives a result to the host, in the manner of section 5.2.

@@ -14,8 +14,7 @@ pub(super) const MANUFACTURER: &str = "Keyward";
 pub(super) unsafe fn initialize(arguments: CK_VOID_PTR) -> Result<()> {
     if !arguments.is_null() {
         // SAFETY: not null, so the host points to CK_C_INITIALIZE_ARGS.
-        let arguments =
-            unsafe { arguments.cast::<CK_C_INITIALIZE_ARGS>().read_unaligned() };
+        let arguments = unsafe { arguments.cast::<CK_C_INITIALIZE_ARGS>().read_unaligned() };
         if !arguments.pReserved.is_null() {
             return Err(bad("pReserved"));
         }

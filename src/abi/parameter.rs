@@ -38,9 +38,9 @@ pub(super) unsafe fn read(
             let oaep: CK_RSA_PKCS_OAEP_PARAMS = unsafe { structure(&mechanism) }?;
             let label = match oaep.source {
                 // SAFETY: the caller's promise. 0: some hosts say so without a label.
-                CKZ_DATA_SPECIFIED | 0 => unsafe {
-                    bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen)
-                }?,
+                CKZ_DATA_SPECIFIED | 0 => {
+                    unsafe { bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen) }?
+                }
                 _ => return Err(bad("source of CK_RSA_PKCS_OAEP_PARAMS")),
             };
             Parameter::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, label: label.to_vec() }

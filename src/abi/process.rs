@@ -38,10 +38,7 @@ pub(super) fn with_library(
 }
 
 /// Runs a function that does not need C_Initialize.
-pub(super) fn without_library(
-    function: &'static str,
-    body: impl FnOnce() -> Result<()>,
-) -> CK_RV {
+pub(super) fn without_library(function: &'static str, body: impl FnOnce() -> Result<()>) -> CK_RV {
     match library() {
         Some(library) => run(function, &library.log, body),
         None => run(function, &Log::of_environment(), body),
@@ -63,9 +60,8 @@ pub(super) fn initialize() -> Result<()> {
 /// C_Finalize. Calls that run in other threads end in peace: each has its own
 /// hold on what it uses.
 pub(super) fn finalize() -> Result<()> {
-    let ended = current().and_then(|process| {
-        process.loaded.write().unwrap_or_else(PoisonError::into_inner).take()
-    });
+    let ended = current()
+        .and_then(|process| process.loaded.write().unwrap_or_else(PoisonError::into_inner).take());
     match ended {
         Some(_) => Ok(()),
         None => Err(CKR_CRYPTOKI_NOT_INITIALIZED.into()),
@@ -91,14 +87,9 @@ fn own_process() -> &'static Process {
             return process;
         }
         let seen = PROCESS.load(Ordering::Acquire);
-        let fresh = Box::into_raw(Box::new(Process {
-            id: std::process::id(),
-            loaded: RwLock::new(None),
-        }));
-        if PROCESS
-            .compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire)
-            .is_err()
-        {
+        let fresh =
+            Box::into_raw(Box::new(Process { id: std::process::id(), loaded: RwLock::new(None) }));
+        if PROCESS.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // SAFETY: nobody else has seen this one.
             drop(unsafe { Box::from_raw(fresh) });
         }

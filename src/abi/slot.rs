@@ -164,10 +164,7 @@ pub(super) unsafe fn mechanism_info(
 /// The JDK offers PSS only with hashes that C_GetMechanismInfo knows, although
 /// it digests itself; so these answer where they are not listed.
 fn asked_for_pss(mechanism: &Mechanism) -> bool {
-    matches!(
-        mechanism.family,
-        Family::Digest(Hash::Sha256 | Hash::Sha384 | Hash::Sha512)
-    )
+    matches!(mechanism.family, Family::Digest(Hash::Sha256 | Hash::Sha384 | Hash::Sha512))
 }
 
 pub(super) unsafe fn init_token(
@@ -215,9 +212,7 @@ pub(super) unsafe fn init_pin(
     }
     // SAFETY: the host's promise.
     let new_pin = unsafe { bytes(pin, pin_length) }?.to_vec();
-    session
-        .slot
-        .ask_for_change(&library.remote, Operation::InitPin(InitPin { new_pin }))?;
+    session.slot.ask_for_change(&library.remote, Operation::InitPin(InitPin { new_pin }))?;
     Ok(())
 }
 
@@ -241,8 +236,6 @@ pub(super) unsafe fn set_pin(
         // SAFETY: the host's promise.
         new_pin: unsafe { bytes(new_pin, new_length) }?.to_vec(),
     };
-    session
-        .slot
-        .ask_for_change(&library.remote, Operation::SetPin(set_pin))?;
+    session.slot.ask_for_change(&library.remote, Operation::SetPin(set_pin))?;
     Ok(())
 }

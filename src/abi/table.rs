@@ -7,9 +7,7 @@
 
 use cryptoki_sys::*;
 
-use super::{
-    digest, encryption, general, key, object, process, random, session, signature, slot,
-};
+use super::{digest, encryption, general, key, object, process, random, session, signature, slot};
 
 /// A function's name and its arguments: name and C type of each.
 pub type Signature = (&'static str, &'static [(&'static str, &'static str)]);

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use cryptoki_sys::*;
-use keyward_token::attribute::{self, Attributes, Kind, Value, value_invalid};
 use keyward_token::Object;
+use keyward_token::attribute::{self, Attributes, Kind, Value, value_invalid};
 
 use super::arguments::{bad, bytes};
 use crate::error::{Error, Result};

@@ -3,8 +3,8 @@
 //! used twice, so that a stale one never means another object.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki_sys::CK_OBJECT_HANDLE;
 

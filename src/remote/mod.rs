@@ -71,10 +71,7 @@ impl Remote {
 }
 
 fn list_tokens() -> Request {
-    Request {
-        operation: Some(Operation::ListTokens(ListTokens {})),
-        ..Request::default()
-    }
+    Request { operation: Some(Operation::ListTokens(ListTokens {})), ..Request::default() }
 }
 
 fn tokens_of(frames: Vec<Response>) -> Result<Vec<TokenInfo>> {
@@ -86,11 +83,7 @@ fn tokens_of(frames: Vec<Response>) -> Result<Vec<TokenInfo>> {
 
 /// The result of an answer of one frame.
 pub(crate) fn one(frames: Vec<Response>) -> Result<Answer> {
-    frames
-        .into_iter()
-        .next()
-        .and_then(|frame| frame.result)
-        .ok_or_else(unexpected)
+    frames.into_iter().next().and_then(|frame| frame.result).ok_or_else(unexpected)
 }
 
 /// The object of an answer.

@@ -3,9 +3,9 @@
 use cryptoki_sys::*;
 use keyward_token::key::{PrivateKey, PublicKey};
 use keyward_token::mechanism::{EncryptionScheme, Parameter};
+use keyward_wire::Decrypt;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::Decrypt;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};

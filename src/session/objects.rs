@@ -50,10 +50,7 @@ impl Session {
         let (Some(public), Some(private)) = (pair.public_key, pair.private_key) else {
             return Err(unexpected());
         };
-        Ok((
-            self.slot.take_in(self.handle, public)?,
-            self.slot.take_in(self.handle, private)?,
-        ))
+        Ok((self.slot.take_in(self.handle, public)?, self.slot.take_in(self.handle, private)?))
     }
 
     /// C_CopyObject.

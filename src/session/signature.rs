@@ -5,9 +5,9 @@ use cryptoki_sys::*;
 use keyward_crypto::digest::Digester;
 use keyward_token::key::{PrivateKey, PublicKey};
 use keyward_token::mechanism::{Parameter, Signing};
+use keyward_wire::Sign;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::Sign;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};

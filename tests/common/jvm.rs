@@ -91,9 +91,7 @@ impl Cluster {
     /// The options that name a token to a program.
     pub fn token_options(&self, token: &str) -> Vec<String> {
         let library = module().display().to_string();
-        ["--library", &library, "--slot", &self.slot(token), "--pin", PIN]
-            .map(str::to_owned)
-            .into()
+        ["--library", &library, "--slot", &self.slot(token), "--pin", PIN].map(str::to_owned).into()
     }
 }
 
@@ -184,6 +182,24 @@ impl Node {
     /// A JVM whose list is as it was installed.
     pub fn bare_console(&self) -> Console {
         self.console_with(&[])
+    }
+
+    /// A JVM that makes its TLS as Cassandra and DSE do, from the settings of
+    /// cassandra.yaml.
+    pub fn database(&self) -> Running {
+        let option = format!("-Djava.security.properties={}", self.security().display());
+        let mut command = program(self.jdk, "Node", &[&option], &self.config);
+        let trust = pki().join("root.jks");
+        command.args([
+            "--keystore-password",
+            PIN,
+            "--truststore-password",
+            "changeit",
+            "--truststore",
+        ]);
+        let mut running = Running::start(command.arg(trust));
+        running.next("ready");
+        running
     }
 
     fn console_with(&self, options: &[&str]) -> Console {
@@ -308,8 +324,18 @@ pub fn make_node(service: &Service, pki: &Path, token: &str, kind: &str) {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     service.admin(&["key", "generate", "--token", token, "--type", kind, "--label", token]);
     service.admin(&[
-        "cert", "request", "--token", token, "--key", token, "--subject",
-        &format!("CN={token},O=Keyward tests"), "--san", "127.0.0.1", "--out", &text(&file("csr")),
+        "cert",
+        "request",
+        "--token",
+        token,
+        "--key",
+        token,
+        "--subject",
+        &format!("CN={token},O=Keyward tests"),
+        "--san",
+        "127.0.0.1",
+        "--out",
+        &text(&file("csr")),
     ]);
     certify(pki, &file("csr"), &file("chain"));
     service.admin(&["cert", "import", "--token", token, "--key", token, &text(&file("chain"))]);
@@ -369,8 +395,7 @@ pub struct Running {
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         Self { child, input, output }
@@ -380,7 +405,10 @@ impl Running {
     pub fn next(&mut self, kind: &str) -> Record {
         loop {
             let mut line = String::new();
-            assert!(self.output.read_line(&mut line).unwrap() > 0, "the program ended before {kind}");
+            assert!(
+                self.output.read_line(&mut line).unwrap() > 0,
+                "the program ended before {kind}"
+            );
             let record = record(line.trim_end());
             if record.get("record").is_some_and(|is| is == kind) {
                 return record;

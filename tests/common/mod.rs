@@ -56,9 +56,7 @@ impl Service {
         let dir = tempfile::tempdir_in(scratch).unwrap();
         let endpoint = format!("127.0.0.1:{}", free_port());
         let path = dir.path().join("service");
-        run(Command::new(keyward())
-            .args(["init", "--listen", &endpoint, "--dir"])
-            .arg(&path));
+        run(Command::new(keyward()).args(["init", "--listen", &endpoint, "--dir"]).arg(&path));
         let mut service = Self { dir, endpoint, child: None };
         service.resume();
         service

@@ -41,9 +41,7 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("endpoints", &self.endpoints.names())
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("endpoints", &self.endpoints.names()).finish_non_exhaustive()
     }
 }
 
@@ -99,11 +97,8 @@ impl Client {
             return Err(self.unreachable(0, "the service does not answer at present"));
         };
         // The one that probes while the service is down does not wait long.
-        let deadline = if self.outage.is_down() {
-            deadline.min(Instant::now() + PROBE)
-        } else {
-            deadline
-        };
+        let deadline =
+            if self.outage.is_down() { deadline.min(Instant::now() + PROBE) } else { deadline };
         let result = self.attempts(&mut request, limit, deadline);
         if let Some(operation) = &mut request.operation {
             operation.wipe();
@@ -254,11 +249,7 @@ impl Client {
     }
 
     fn unreachable(&self, attempts: u32, last: &str) -> Error {
-        Error::Unreachable {
-            endpoints: self.endpoints.names(),
-            attempts,
-            last: last.to_owned(),
-        }
+        Error::Unreachable { endpoints: self.endpoints.names(), attempts, last: last.to_owned() }
     }
 }
 
@@ -279,10 +270,7 @@ fn failure(frames: &[Response]) -> Option<wire::Error> {
 
 /// What another replica, or the same a moment later, may answer otherwise.
 fn is_passing(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::Later | ErrorCode::StoreUnavailable | ErrorCode::RevisionBehind
-    )
+    matches!(code, ErrorCode::Later | ErrorCode::StoreUnavailable | ErrorCode::RevisionBehind)
 }
 
 /// Whether the service counts as down. Then one call at a time probes, and
@@ -323,11 +311,7 @@ impl Outage {
             if left.is_zero() {
                 return None;
             }
-            state = self
-                .probed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.probed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         (!state.down).then_some(Entry { outage: self, probe: false })
     }

@@ -142,15 +142,11 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`].
     pub fn load(path: &Path) -> std::result::Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable {
-            path: path.to_owned(),
-            reason,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, folder).map_err(|reason| ConfigError::Invalid {
-            path: path.to_owned(),
-            reason,
-        })
+        Self::parse(&text, folder)
+            .map_err(|reason| ConfigError::Invalid { path: path.to_owned(), reason })
     }
 
     fn parse(text: &str, folder: &Path) -> std::result::Result<Self, String> {
@@ -210,12 +206,7 @@ impl Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self {
-            connect_ms: 1_000,
-            request_ms: 2_000,
-            call_ms: 5_000,
-            decrypt_ms: 1_000,
-        }
+        Self { connect_ms: 1_000, request_ms: 2_000, call_ms: 5_000, decrypt_ms: 1_000 }
     }
 }
 

@@ -42,13 +42,7 @@ impl Connection {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        let mut connection = Self {
-            socket,
-            tls,
-            inbox: Vec::new(),
-            last_id: 0,
-            endpoint,
-        };
+        let mut connection = Self { socket, tls, inbox: Vec::new(), last_id: 0, endpoint };
         while connection.tls.is_handshaking() {
             connection.send(deadline)?;
             if connection.tls.is_handshaking() {

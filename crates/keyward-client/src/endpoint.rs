@@ -44,10 +44,7 @@ impl Endpoints {
         Self {
             list: names
                 .iter()
-                .map(|name| Endpoint {
-                    name: name.clone(),
-                    health: Mutex::default(),
-                })
+                .map(|name| Endpoint { name: name.clone(), health: Mutex::default() })
                 .collect(),
             first: usize::try_from(random % count).unwrap_or(0),
             server_name,

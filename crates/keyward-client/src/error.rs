@@ -43,7 +43,7 @@ impl Error {
             Self::Service(error) => error.code,
             Self::Unreachable { .. } | Self::Refused { .. } | Self::Config(_) => {
                 ErrorCode::Unavailable
-            },
+            }
         }
     }
 

@@ -62,9 +62,7 @@ fn stamp(config: &Config) -> Result<Stamp, ConfigError> {
 fn read(config: &Config) -> Result<ClientConfig, ConfigError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&config.authority)? {
-        roots
-            .add(certificate)
-            .map_err(|error| invalid(&config.authority, &error))?;
+        roots.add(certificate).map_err(|error| invalid(&config.authority, &error))?;
     }
     let mode = fs::metadata(&config.private_key)
         .map_err(|reason| unreadable(&config.private_key, reason))?
@@ -87,9 +85,8 @@ fn read(config: &Config) -> Result<ClientConfig, ConfigError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| pem(path, error))?
-        .collect();
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| pem(path, error))?.collect();
     let certificates = certificates.map_err(|error| pem(path, error))?;
     if certificates.is_empty() {
         return Err(ConfigError::Invalid {

@@ -53,9 +53,7 @@ impl SealingKey {
     ///
     /// [`Error::Unauthentic`] if `sealed` or `aad` was changed, or another key sealed it.
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let (nonce, ciphertext) = sealed
-            .split_at_checked(NONCE_LEN)
-            .ok_or(Error::Unauthentic)?;
+        let (nonce, ciphertext) = sealed.split_at_checked(NONCE_LEN).ok_or(Error::Unauthentic)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Error::Unauthentic)?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
         let length = self

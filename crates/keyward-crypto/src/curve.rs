@@ -23,13 +23,7 @@ pub enum Curve {
 
 impl Curve {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::P224,
-        Self::P256,
-        Self::P384,
-        Self::P521,
-        Self::Secp256k1,
-    ];
+    pub const ALL: [Self; 5] = [Self::P224, Self::P256, Self::P384, Self::P521, Self::Secp256k1];
 
     /// Reads CKA_EC_PARAMS: a DER OBJECT IDENTIFIER, or a PrintableString with the curve's name
     /// (PKCS#11 v3.1 section 6.3.3).

@@ -235,18 +235,13 @@ impl Clone for Digester {
         let context = new_context();
         // SAFETY: both contexts are valid, and the source is initialised.
         succeeded(unsafe { EVP_MD_CTX_copy_ex(context.as_ptr(), self.context.as_ptr()) });
-        Self {
-            context,
-            hash: self.hash,
-        }
+        Self { context, hash: self.hash }
     }
 }
 
 impl fmt::Debug for Digester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Digester")
-            .field("hash", &self.hash)
-            .finish_non_exhaustive()
+        f.debug_struct("Digester").field("hash", &self.hash).finish_non_exhaustive()
     }
 }
 

@@ -37,10 +37,7 @@ impl EcPrivateKey {
         let key = new_key(curve)?;
         // SAFETY: the key is valid, has a group, and no other thread knows it.
         let returned = unsafe { EC_KEY_generate_key(key.as_ptr()) };
-        check(
-            returned,
-            Error::Internal("an EC key could not be generated"),
-        )?;
+        check(returned, Error::Internal("an EC key could not be generated"))?;
         EcKey::new(curve, &key).map(Self)
     }
 
@@ -56,10 +53,7 @@ impl EcPrivateKey {
         // SAFETY: key and scalar are valid. AWS-LC copies the scalar and refuses one that is out of
         // range.
         let returned = unsafe { EC_KEY_set_private_key(key.as_ptr(), scalar.as_ptr()) };
-        check(
-            returned,
-            Error::InvalidKey("the private scalar is not in the range of the curve"),
-        )?;
+        check(returned, Error::InvalidKey("the private scalar is not in the range of the curve"))?;
         let point = new_point(curve)?;
         // SAFETY: group, point and scalar are valid; with no second point this is the constant-time
         // multiplication of the curve's base point.
@@ -73,10 +67,7 @@ impl EcPrivateKey {
                 ptr::null_mut(),
             )
         };
-        check(
-            returned,
-            Error::Internal("a public point could not be computed"),
-        )?;
+        check(returned, Error::Internal("a public point could not be computed"))?;
         // SAFETY: key and point are valid and on one curve; AWS-LC copies the point.
         let returned = unsafe { EC_KEY_set_public_key(key.as_ptr(), point.as_ptr()) };
         check(returned, OUT_OF_MEMORY)?;
@@ -184,9 +175,7 @@ impl EcPrivateKey {
     /// [`Error::ParameterInvalid`] if `peer` is on another curve.
     pub fn ecdh(&self, peer: &EcPublicKey) -> Result<Zeroizing<Vec<u8>>> {
         if self.0.curve != peer.0.curve {
-            return Err(Error::ParameterInvalid(
-                "the two keys are on different curves",
-            ));
+            return Err(Error::ParameterInvalid("the two keys are on different curves"));
         }
         let mut secret = Zeroizing::new(vec![0; self.0.curve.field_length()]);
         // SAFETY: both keys are valid, complete and passed as const; the buffer has the length
@@ -209,9 +198,7 @@ impl EcPrivateKey {
 
 impl fmt::Debug for EcPrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EcPrivateKey")
-            .field("curve", &self.0.curve)
-            .finish_non_exhaustive()
+        f.debug_struct("EcPrivateKey").field("curve", &self.0.curve).finish_non_exhaustive()
     }
 }
 
@@ -305,12 +292,7 @@ impl EcPublicKey {
         // SAFETY: key and signature are valid and passed as const; `digest` is valid for its
         // length.
         let returned = unsafe {
-            ECDSA_do_verify(
-                digest.as_ptr(),
-                digest.len(),
-                signature.as_ptr(),
-                self.0.pkey.ec(),
-            )
+            ECDSA_do_verify(digest.as_ptr(), digest.len(), signature.as_ptr(), self.0.pkey.ec())
         };
         check(returned, Error::SignatureInvalid)
     }
@@ -326,9 +308,7 @@ impl Eq for EcPublicKey {}
 
 impl fmt::Debug for EcPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EcPublicKey")
-            .field("curve", &self.0.curve)
-            .finish_non_exhaustive()
+        f.debug_struct("EcPublicKey").field("curve", &self.0.curve).finish_non_exhaustive()
     }
 }
 
@@ -346,10 +326,7 @@ pub fn signature_to_der(signature: &[u8]) -> Result<Vec<u8>> {
     let mut length = 0;
     // SAFETY: the signature is valid, and the two outputs are ours.
     let returned = unsafe { ECDSA_SIG_to_bytes(&mut pointer, &mut length, signature.as_ptr()) };
-    check(
-        returned,
-        Error::Internal("a signature could not be encoded"),
-    )?;
+    check(returned, Error::Internal("a signature could not be encoded"))?;
     // SAFETY: ECDSA_SIG_to_bytes succeeded: the buffer holds `length` bytes and is ours.
     let der = unsafe { Buffer::new(pointer, length) };
     Ok(der.as_slice().to_vec())
@@ -365,10 +342,7 @@ pub fn signature_from_der(curve: Curve, der: &[u8]) -> Result<Vec<u8>> {
     // SAFETY: the slice is valid for its length; the function refuses trailing bytes; the caller
     // owns the result.
     let signature = unsafe {
-        Owned::new(
-            ECDSA_SIG_from_bytes(der.as_ptr(), der.len()),
-            Error::SignatureInvalid,
-        )
+        Owned::new(ECDSA_SIG_from_bytes(der.as_ptr(), der.len()), Error::SignatureInvalid)
     }?;
     raw_signature(curve, &signature)
 }
@@ -386,14 +360,8 @@ impl EcKey {
         // SAFETY: the key is valid. This checks that the point is on the curve and, if there is a
         // scalar, is its point.
         let returned = unsafe { EC_KEY_check_key(key.as_ptr()) };
-        check(
-            returned,
-            Error::InvalidKey("the public point is not that of the private scalar"),
-        )?;
-        Ok(Self {
-            pkey: Pkey::from_ec(key)?,
-            curve,
-        })
+        check(returned, Error::InvalidKey("the public point is not that of the private scalar"))?;
+        Ok(Self { pkey: Pkey::from_ec(key)?, curve })
     }
 
     fn point(&self) -> Vec<u8> {
@@ -470,10 +438,7 @@ fn raw_signature(curve: Curve, signature: &Owned<ECDSA_SIG>) -> Result<Vec<u8>> 
     let mut raw = Vec::with_capacity(2 * length);
     // SAFETY: the signature is valid, and so are its two numbers as long as it is.
     unsafe {
-        for part in [
-            ECDSA_SIG_get0_r(signature.as_ptr()),
-            ECDSA_SIG_get0_s(signature.as_ptr()),
-        ] {
+        for part in [ECDSA_SIG_get0_r(signature.as_ptr()), ECDSA_SIG_get0_s(signature.as_ptr())] {
             raw.extend_from_slice(&number_bytes_padded(part, length, Error::SignatureInvalid)?);
         }
     }

@@ -239,9 +239,7 @@ pub(crate) fn parse<T>(der: &[u8], parser: impl FnOnce(*mut CBS) -> Result<T>) -
     let parsed = parser(input.as_mut_ptr())?;
     // SAFETY: initialised above; a parser only advances it.
     if unsafe { CBS_len(input.as_ptr()) } != 0 {
-        return Err(failed(Error::InvalidKey(
-            "there are bytes after the end of the key",
-        )));
+        return Err(failed(Error::InvalidKey("there are bytes after the end of the key")));
     }
     Ok(parsed)
 }
@@ -277,12 +275,7 @@ pub(crate) fn marshal(writer: impl FnOnce(*mut CBB) -> c_int) -> Result<Zeroizin
 pub(crate) fn number(bytes: &[u8]) -> Result<Owned<BIGNUM>> {
     // SAFETY: the slice is valid for its length; a null third argument asks for a new BIGNUM, which
     // the caller owns.
-    unsafe {
-        Owned::new(
-            BN_bin2bn(bytes.as_ptr(), bytes.len(), ptr::null_mut()),
-            OUT_OF_MEMORY,
-        )
-    }
+    unsafe { Owned::new(BN_bin2bn(bytes.as_ptr(), bytes.len(), ptr::null_mut()), OUT_OF_MEMORY) }
 }
 
 /// The big-endian bytes of a non-negative number, without leading zeros.
@@ -319,11 +312,7 @@ pub(crate) unsafe fn number_bytes_padded(
 
 /// Turns AWS-LC's 1 into `Ok`, and everything else into `error`.
 pub(crate) fn check(returned: c_int, error: Error) -> Result<()> {
-    if returned == 1 {
-        Ok(())
-    } else {
-        Err(failed(error))
-    }
+    if returned == 1 { Ok(()) } else { Err(failed(error)) }
 }
 
 /// Unwraps the result of a call that, with the arguments it got, fails for want of memory only.

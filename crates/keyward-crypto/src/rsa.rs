@@ -42,9 +42,7 @@ impl RsaKey {
         let key = Self { pkey };
         // SAFETY: the key is valid. Blinding needs the public exponent.
         if unsafe { RSA_get0_n(key.rsa()).is_null() || RSA_get0_e(key.rsa()).is_null() } {
-            return Err(Error::InvalidKey(
-                "the RSA modulus or public exponent is missing",
-            ));
+            return Err(Error::InvalidKey("the RSA modulus or public exponent is missing"));
         }
         Ok(key)
     }
@@ -74,19 +72,12 @@ impl RsaKey {
     }
 
     pub(crate) fn check_length(&self, block: &[u8], error: Error) -> Result<()> {
-        if block.len() == self.modulus_length() {
-            Ok(())
-        } else {
-            Err(error)
-        }
+        if block.len() == self.modulus_length() { Ok(()) } else { Err(error) }
     }
 
     /// `input` with zeros before it, up to k bytes, if that is below the modulus.
     pub(crate) fn padded_block(&self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let padding = self
-            .modulus_length()
-            .checked_sub(input.len())
-            .ok_or(Error::DataLength)?;
+        let padding = self.modulus_length().checked_sub(input.len()).ok_or(Error::DataLength)?;
         let mut block = Zeroizing::new(vec![0; self.modulus_length()]);
         block[padding..].copy_from_slice(input);
         if *block >= self.modulus() {
@@ -110,9 +101,7 @@ impl RsaKey {
         let room = (self.bits() as usize - 1).div_ceil(8);
         match c_int::try_from(salt_length) {
             Ok(length) if salt_length <= room.saturating_sub(hash.length() + 2) => Ok(length),
-            _ => Err(Error::ParameterInvalid(
-                "the hash and the salt do not fit into the RSA key",
-            )),
+            _ => Err(Error::ParameterInvalid("the hash and the salt do not fit into the RSA key")),
         }
     }
 
@@ -165,27 +154,15 @@ impl RsaKey {
         // SAFETY: the key is valid; the context takes a reference of its own, and the caller owns
         // the context.
         let context = unsafe {
-            Owned::new(
-                EVP_PKEY_CTX_new(self.pkey.as_ptr(), ptr::null_mut()),
-                OUT_OF_MEMORY,
-            )
+            Owned::new(EVP_PKEY_CTX_new(self.pkey.as_ptr(), ptr::null_mut()), OUT_OF_MEMORY)
         }?;
         let (start, function, error) = direction.functions();
         // SAFETY: the context is valid and belongs to this call alone; the hashes are constants.
         unsafe {
             check(start(context.as_ptr()), SETUP)?;
-            check(
-                EVP_PKEY_CTX_set_rsa_padding(context.as_ptr(), RSA_PKCS1_OAEP_PADDING),
-                SETUP,
-            )?;
-            check(
-                EVP_PKEY_CTX_set_rsa_oaep_md(context.as_ptr(), hash.evp()),
-                SETUP,
-            )?;
-            check(
-                EVP_PKEY_CTX_set_rsa_mgf1_md(context.as_ptr(), mgf_hash.evp()),
-                SETUP,
-            )?;
+            check(EVP_PKEY_CTX_set_rsa_padding(context.as_ptr(), RSA_PKCS1_OAEP_PADDING), SETUP)?;
+            check(EVP_PKEY_CTX_set_rsa_oaep_md(context.as_ptr(), hash.evp()), SETUP)?;
+            check(EVP_PKEY_CTX_set_rsa_mgf1_md(context.as_ptr(), mgf_hash.evp()), SETUP)?;
         }
         set_label(&context, label)?;
         let mut output = Zeroizing::new(vec![0; self.modulus_length()]);
@@ -245,16 +222,10 @@ pub(crate) enum Direction {
 impl Direction {
     fn functions(self) -> (Start, Run, Error) {
         match self {
-            Self::Encrypt => (
-                EVP_PKEY_encrypt_init,
-                EVP_PKEY_encrypt,
-                Error::Internal("RSA could not encrypt"),
-            ),
-            Self::Decrypt => (
-                EVP_PKEY_decrypt_init,
-                EVP_PKEY_decrypt,
-                Error::EncryptedDataInvalid,
-            ),
+            Self::Encrypt => {
+                (EVP_PKEY_encrypt_init, EVP_PKEY_encrypt, Error::Internal("RSA could not encrypt"))
+            }
+            Self::Decrypt => (EVP_PKEY_decrypt_init, EVP_PKEY_decrypt, Error::EncryptedDataInvalid),
         }
     }
 }

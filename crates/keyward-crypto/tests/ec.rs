@@ -59,10 +59,7 @@ fn keys_of_openssl_come_and_go_in_every_form() {
             assert_eq!(public, key.public(), "{}", v.curve);
             assert_eq!(public.spki_der(), v.spki, "{}", v.curve);
         }
-        assert!(matches!(
-            PrivateKey::from_pkcs8_der(v.pkcs8).unwrap(),
-            PrivateKey::Ec(_)
-        ));
+        assert!(matches!(PrivateKey::from_pkcs8_der(v.pkcs8).unwrap(), PrivateKey::Ec(_)));
     }
 }
 
@@ -74,12 +71,7 @@ fn signatures_of_openssl_verify() {
         let signature = signature_from_der(v.curve, v.signature).unwrap();
         assert_eq!(signature.len(), 2 * v.curve.field_length());
         assert_eq!(public.verify(&digest, &signature), Ok(()), "{}", v.curve);
-        assert_eq!(
-            signature_to_der(&signature).unwrap(),
-            v.signature,
-            "{}",
-            v.curve
-        );
+        assert_eq!(signature_to_der(&signature).unwrap(), v.signature, "{}", v.curve);
     }
 }
 
@@ -96,10 +88,8 @@ fn ecdh_gives_the_secret_of_openssl() {
 fn ecdh_is_the_same_from_both_sides_and_keeps_its_leading_zeros() {
     for curve in Curve::ALL {
         for _ in 0..8 {
-            let (one, two) = (
-                EcPrivateKey::generate(curve).unwrap(),
-                EcPrivateKey::generate(curve).unwrap(),
-            );
+            let (one, two) =
+                (EcPrivateKey::generate(curve).unwrap(), EcPrivateKey::generate(curve).unwrap());
             let secret = one.ecdh(&two.public()).unwrap();
             assert_eq!(secret, two.ecdh(&one.public()).unwrap());
             assert_eq!(secret.len(), curve.field_length());
@@ -109,10 +99,7 @@ fn ecdh_is_the_same_from_both_sides_and_keeps_its_leading_zeros() {
         EcPrivateKey::generate(Curve::P256).unwrap(),
         EcPrivateKey::generate(Curve::P384).unwrap(),
     );
-    assert!(matches!(
-        one.ecdh(&two.public()),
-        Err(Error::ParameterInvalid(_))
-    ));
+    assert!(matches!(one.ecdh(&two.public()), Err(Error::ParameterInvalid(_))));
 }
 
 #[test]
@@ -124,26 +111,15 @@ fn new_keys_sign_digests_of_any_length_on_every_curve() {
             let digest = vec![0xa5; length];
             let signature = key.sign(&digest).unwrap();
             assert_eq!(signature.len(), 2 * curve.field_length(), "{curve}");
-            assert_eq!(
-                public.verify(&digest, &signature),
-                Ok(()),
-                "{curve} {length}"
-            );
-            assert_ne!(
-                key.sign(&digest).unwrap(),
-                signature,
-                "the nonce must be new"
-            );
+            assert_eq!(public.verify(&digest, &signature), Ok(()), "{curve} {length}");
+            assert_ne!(key.sign(&digest).unwrap(), signature, "the nonce must be new");
             assert_eq!(
                 signature_from_der(curve, &signature_to_der(&signature).unwrap()).unwrap(),
                 signature
             );
         }
         assert_eq!(key.sign(&[]), Err(Error::DataLength));
-        assert_eq!(
-            public.verify(&[], &vec![1; 2 * curve.field_length()]),
-            Err(Error::DataLength)
-        );
+        assert_eq!(public.verify(&[], &vec![1; 2 * curve.field_length()]), Err(Error::DataLength));
     }
 }
 
@@ -167,14 +143,8 @@ fn verify_refuses_what_was_not_signed() {
             public.verify(&Hash::Sha224.digest(b"else"), &signature),
             Err(Error::SignatureInvalid)
         );
-        assert_eq!(
-            public.verify(&digest, &vec![0; 2 * n]),
-            Err(Error::SignatureInvalid)
-        );
-        assert_eq!(
-            public.verify(&digest, &vec![0xff; 2 * n]),
-            Err(Error::SignatureInvalid)
-        );
+        assert_eq!(public.verify(&digest, &vec![0; 2 * n]), Err(Error::SignatureInvalid));
+        assert_eq!(public.verify(&digest, &vec![0xff; 2 * n]), Err(Error::SignatureInvalid));
         for length in [0, 1, n, 2 * n - 1, 2 * n + 1, 2 * n + 2] {
             assert_eq!(
                 public.verify(&digest, &vec![1; length]),
@@ -183,10 +153,7 @@ fn verify_refuses_what_was_not_signed() {
             );
         }
         let other = EcPrivateKey::generate(curve).unwrap().public();
-        assert_eq!(
-            other.verify(&digest, &signature),
-            Err(Error::SignatureInvalid)
-        );
+        assert_eq!(other.verify(&digest, &signature), Err(Error::SignatureInvalid));
     }
 }
 
@@ -194,24 +161,15 @@ fn verify_refuses_what_was_not_signed() {
 fn p256_agrees_with_us_both_ways() {
     let ours = EcPrivateKey::generate(Curve::P256).unwrap();
     let theirs = p256::ecdsa::SigningKey::from_slice(&ours.scalar()).unwrap();
-    assert_eq!(
-        theirs.verifying_key().to_sec1_point(false).as_bytes(),
-        ours.public().point()
-    );
+    assert_eq!(theirs.verifying_key().to_sec1_point(false).as_bytes(), ours.public().point());
     let digest = Hash::Sha256.digest(MESSAGE);
 
     let signature = p256::ecdsa::Signature::from_slice(&ours.sign(&digest).unwrap()).unwrap();
-    theirs
-        .verifying_key()
-        .verify_prehash(&digest, &signature)
-        .unwrap();
+    theirs.verifying_key().verify_prehash(&digest, &signature).unwrap();
 
     let signature: p256::ecdsa::Signature = theirs.sign_prehash(&digest).unwrap();
     assert_eq!(ours.public().verify(&digest, &signature.to_bytes()), Ok(()));
-    assert_eq!(
-        signature_to_der(&signature.to_bytes()).unwrap(),
-        signature.to_der().as_bytes()
-    );
+    assert_eq!(signature_to_der(&signature.to_bytes()).unwrap(), signature.to_der().as_bytes());
 }
 
 #[test]
@@ -241,10 +199,7 @@ fn points_come_compressed_and_uncompressed_and_nowise_else() {
         ];
         for point in bad {
             let error = EcPublicKey::from_point(curve, point);
-            assert!(
-                matches!(error, Err(Error::InvalidKey(_))),
-                "{curve} {point:?}"
-            );
+            assert!(matches!(error, Err(Error::InvalidKey(_))), "{curve} {point:?}");
         }
     }
 }
@@ -255,23 +210,11 @@ fn scalars_are_padded_trimmed_and_kept_in_range() {
         let one = EcPrivateKey::from_scalar(curve, &[1]).unwrap();
         let mut padded = vec![0; curve.field_length() + 3];
         *padded.last_mut().unwrap() = 1;
-        assert_eq!(
-            EcPrivateKey::from_scalar(curve, &padded).unwrap().public(),
-            one.public()
-        );
+        assert_eq!(EcPrivateKey::from_scalar(curve, &padded).unwrap().public(), one.public());
         assert_eq!(*one.scalar(), padded[3..], "{curve}");
-        for bad in [
-            vec![],
-            vec![0],
-            vec![0; 66],
-            vec![0xff; curve.field_length()],
-            vec![1; 100],
-        ] {
+        for bad in [vec![], vec![0], vec![0; 66], vec![0xff; curve.field_length()], vec![1; 100]] {
             let error = EcPrivateKey::from_scalar(curve, &bad);
-            assert!(
-                matches!(error, Err(Error::InvalidKey(_))),
-                "{curve} {bad:?}"
-            );
+            assert!(matches!(error, Err(Error::InvalidKey(_))), "{curve} {bad:?}");
         }
     }
 }
@@ -283,10 +226,7 @@ fn the_order_itself_is_no_scalar() {
         0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
         0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
     ];
-    assert!(matches!(
-        EcPrivateKey::from_scalar(Curve::P256, &order),
-        Err(Error::InvalidKey(_))
-    ));
+    assert!(matches!(EcPrivateKey::from_scalar(Curve::P256, &order), Err(Error::InvalidKey(_))));
     order[31] -= 1;
     assert!(EcPrivateKey::from_scalar(Curve::P256, &order).is_ok());
 }
@@ -317,10 +257,7 @@ fn signatures_that_do_not_fit_are_refused() {
     let long = signature_to_der(&[0x7f; 96]).unwrap();
     let trailing = [&small[..], &[0]].concat();
     for bad in [&long[..], &trailing, &small[1..], &[]] {
-        assert_eq!(
-            signature_from_der(Curve::P256, bad),
-            Err(Error::SignatureInvalid)
-        );
+        assert_eq!(signature_from_der(Curve::P256, bad), Err(Error::SignatureInvalid));
     }
     for bad in [&[][..], &[1], &[1, 2, 3]] {
         assert_eq!(signature_to_der(bad), Err(Error::SignatureLength));
@@ -347,44 +284,26 @@ fn params_name_the_curve_by_oid_or_string() {
     }
     for curve in Curve::ALL {
         assert_eq!(Curve::from_params_der(curve.oid_der()), Ok(curve));
-        assert_eq!(
-            Curve::from_params_der(&curve.oid_der()[1..]),
-            Err(Error::UnsupportedCurve)
-        );
+        assert_eq!(Curve::from_params_der(&curve.oid_der()[1..]), Err(Error::UnsupportedCurve));
         // The PKCS#8 vectors hold the same identifier.
         let pkcs8 = VECTORS.iter().find(|v| v.curve == curve).unwrap().pkcs8;
         assert!(
-            pkcs8
-                .windows(curve.oid_der().len())
-                .any(|window| window == curve.oid_der()),
+            pkcs8.windows(curve.oid_der().len()).any(|window| window == curve.oid_der()),
             "{curve}"
         );
     }
     let brainpool_p256r1 = [6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1, 7];
-    for bad in [
-        &[][..],
-        &[0x30, 0],
-        &[0x13],
-        &[0x13, 0],
-        &[0x13, 9, b'P'],
-        b"P-256",
-        &brainpool_p256r1,
-    ] {
-        assert_eq!(
-            Curve::from_params_der(bad),
-            Err(Error::UnsupportedCurve),
-            "{bad:?}"
-        );
+    for bad in
+        [&[][..], &[0x30, 0], &[0x13], &[0x13, 0], &[0x13, 9, b'P'], b"P-256", &brainpool_p256r1]
+    {
+        assert_eq!(Curve::from_params_der(bad), Err(Error::UnsupportedCurve), "{bad:?}");
     }
 }
 
 #[test]
 fn keys_that_are_not_ours_are_refused() {
     let brainpool = include_bytes!("vectors/brainpool.pkcs8.der");
-    assert_eq!(
-        EcPrivateKey::from_pkcs8_der(brainpool).err(),
-        Some(Error::UnsupportedCurve)
-    );
+    assert_eq!(EcPrivateKey::from_pkcs8_der(brainpool).err(), Some(Error::UnsupportedCurve));
     let p256 = &VECTORS[1];
     let trailing = [p256.pkcs8, &[0]].concat();
     let mut mismatched = p256.pkcs8.to_vec();
@@ -399,23 +318,11 @@ fn keys_that_are_not_ours_are_refused() {
         include_bytes!("vectors/ed25519.pkcs8.der"),
     ];
     for der in refused {
-        assert!(matches!(
-            EcPrivateKey::from_pkcs8_der(der),
-            Err(Error::InvalidKey(_))
-        ));
+        assert!(matches!(EcPrivateKey::from_pkcs8_der(der), Err(Error::InvalidKey(_))));
     }
-    assert!(matches!(
-        EcPrivateKey::from_sec1_der(p256.pkcs8),
-        Err(Error::InvalidKey(_))
-    ));
-    assert!(matches!(
-        EcPublicKey::from_spki_der(p256.pkcs8),
-        Err(Error::InvalidKey(_))
-    ));
-    assert!(matches!(
-        PrivateKey::from_pkcs8_der(refused[5]),
-        Err(Error::InvalidKey(_))
-    ));
+    assert!(matches!(EcPrivateKey::from_sec1_der(p256.pkcs8), Err(Error::InvalidKey(_))));
+    assert!(matches!(EcPublicKey::from_spki_der(p256.pkcs8), Err(Error::InvalidKey(_))));
+    assert!(matches!(PrivateKey::from_pkcs8_der(refused[5]), Err(Error::InvalidKey(_))));
 }
 
 #[test]
@@ -440,8 +347,5 @@ fn eight_threads_sign_with_one_key() {
 fn debug_shows_no_scalar() {
     let key = EcPrivateKey::from_scalar(Curve::P256, &[0xab; 32]).unwrap();
     assert_eq!(format!("{key:?}"), "EcPrivateKey { curve: P256, .. }");
-    assert_eq!(
-        format!("{:?}", PrivateKey::from(key)),
-        "Ec(EcPrivateKey { curve: P256, .. })"
-    );
+    assert_eq!(format!("{:?}", PrivateKey::from(key)), "Ec(EcPrivateKey { curve: P256, .. })");
 }

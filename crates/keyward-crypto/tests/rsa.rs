@@ -32,36 +32,20 @@ fn the_key_of_openssl_comes_and_goes_in_every_form() {
     assert_eq!(*KEY.to_pkcs8_der(), PKCS8);
     let pkcs1 = RsaPrivateKey::from_pkcs1_der(include_bytes!("vectors/rsa.pkcs1.der")).unwrap();
     assert_eq!(*pkcs1.to_pkcs8_der(), PKCS8);
-    assert!(matches!(
-        PrivateKey::from_pkcs8_der(PKCS8).unwrap(),
-        PrivateKey::Rsa(_)
-    ));
+    assert!(matches!(PrivateKey::from_pkcs8_der(PKCS8).unwrap(), PrivateKey::Rsa(_)));
     let spki = KEY.public().spki_der();
-    assert_eq!(
-        spki,
-        THEIRS
-            .to_public_key()
-            .to_public_key_der()
-            .unwrap()
-            .as_bytes()
-    );
+    assert_eq!(spki, THEIRS.to_public_key().to_public_key_der().unwrap().as_bytes());
     assert_eq!(RsaPublicKey::from_spki_der(&spki).unwrap(), KEY.public());
 }
 
 #[test]
 fn components_make_the_same_key_again() {
     let parts = KEY.components().unwrap();
-    assert_eq!(
-        *RsaPrivateKey::try_from(&parts).unwrap().to_pkcs8_der(),
-        PKCS8
-    );
+    assert_eq!(*RsaPrivateKey::try_from(&parts).unwrap().to_pkcs8_der(), PKCS8);
     assert_eq!(parts.public_exponent, [1, 0, 1]);
     assert_eq!(parts.modulus, *THEIRS.n().to_be_bytes());
-    let public = RsaPublicKey::new(
-        &[&[0, 0], &parts.modulus[..]].concat(),
-        &parts.public_exponent,
-    )
-    .unwrap();
+    let public =
+        RsaPublicKey::new(&[&[0, 0], &parts.modulus[..]].concat(), &parts.public_exponent).unwrap();
     assert_eq!(public, KEY.public());
     assert_eq!(
         (public.modulus(), public.public_exponent()),
@@ -81,18 +65,13 @@ fn contradicting_components_are_refused() {
         ("exponent 1", |parts| parts.exponent_1[50] ^= 1),
         ("exponent 2", |parts| parts.exponent_2[50] ^= 1),
         ("coefficient", |parts| parts.coefficient[50] ^= 1),
-        ("swapped primes", |parts| {
-            std::mem::swap(&mut parts.prime_1, &mut parts.prime_2)
-        }),
+        ("swapped primes", |parts| std::mem::swap(&mut parts.prime_1, &mut parts.prime_2)),
         ("empty prime", |parts| parts.prime_1.clear()),
     ];
     for (name, tamper) in tampers {
         let mut parts = KEY.components().unwrap();
         tamper(&mut parts);
-        assert!(
-            matches!(RsaPrivateKey::try_from(&parts), Err(Error::InvalidKey(_))),
-            "{name}"
-        );
+        assert!(matches!(RsaPrivateKey::try_from(&parts), Err(Error::InvalidKey(_))), "{name}");
     }
     let parts = KEY.components().unwrap();
     let without = RsaPrivateKey::from_components(
@@ -108,10 +87,7 @@ fn contradicting_components_are_refused() {
 fn a_coefficient_changed_within_pkcs8_is_refused() {
     let mut der = PKCS8.to_vec();
     *der.last_mut().unwrap() ^= 1;
-    assert!(matches!(
-        RsaPrivateKey::from_pkcs8_der(&der),
-        Err(Error::InvalidKey(_))
-    ));
+    assert!(matches!(RsaPrivateKey::from_pkcs8_der(&der), Err(Error::InvalidKey(_))));
 }
 
 #[test]
@@ -119,51 +95,31 @@ fn keys_that_are_not_ours_are_refused() {
     type Expected = fn(Error) -> bool;
     let refused: [(&[u8], Expected); 6] = [
         (&[], |error| matches!(error, Error::InvalidKey(_))),
-        (&PKCS8[..1000], |error| {
-            matches!(error, Error::InvalidKey(_))
-        }),
-        (include_bytes!("vectors/rsa.pkcs1.der"), |error| {
-            matches!(error, Error::InvalidKey(_))
-        }),
+        (&PKCS8[..1000], |error| matches!(error, Error::InvalidKey(_))),
+        (include_bytes!("vectors/rsa.pkcs1.der"), |error| matches!(error, Error::InvalidKey(_))),
         (include_bytes!("vectors/rsa-pss.pkcs8.der"), |error| {
             matches!(error, Error::InvalidKey(_))
         }),
-        (include_bytes!("vectors/p256.pkcs8.der"), |error| {
-            matches!(error, Error::InvalidKey(_))
-        }),
-        (include_bytes!("vectors/rsa-1024.pkcs8.der"), |error| {
-            error == Error::UnsupportedKeySize
-        }),
+        (include_bytes!("vectors/p256.pkcs8.der"), |error| matches!(error, Error::InvalidKey(_))),
+        (include_bytes!("vectors/rsa-1024.pkcs8.der"), |error| error == Error::UnsupportedKeySize),
     ];
     for (index, (der, expected)) in refused.into_iter().enumerate() {
         let error = RsaPrivateKey::from_pkcs8_der(der).unwrap_err();
         assert!(expected(error), "{index}: {error}");
     }
     let trailing = [PKCS8, &[0]].concat();
-    assert!(matches!(
-        RsaPrivateKey::from_pkcs8_der(&trailing),
-        Err(Error::InvalidKey(_))
-    ));
+    assert!(matches!(RsaPrivateKey::from_pkcs8_der(&trailing), Err(Error::InvalidKey(_))));
     let modulus = KEY.public().modulus();
     for exponent in [&[][..], &[0], &[1], &[2], &[1, 0, 0, 0, 0, 0, 1]] {
         assert!(
-            matches!(
-                RsaPublicKey::new(&modulus, exponent),
-                Err(Error::InvalidKey(_))
-            ),
+            matches!(RsaPublicKey::new(&modulus, exponent), Err(Error::InvalidKey(_))),
             "{exponent:?}"
         );
     }
     for short in [&[0xff; 64][..], &[0x7f; 128]] {
-        assert_eq!(
-            RsaPublicKey::new(short, &[3]),
-            Err(Error::UnsupportedKeySize)
-        );
+        assert_eq!(RsaPublicKey::new(short, &[3]), Err(Error::UnsupportedKeySize));
     }
-    assert_eq!(
-        RsaPublicKey::new(&[0xff; 1025], &[3]),
-        Err(Error::UnsupportedKeySize)
-    );
+    assert_eq!(RsaPublicKey::new(&[0xff; 1025], &[3]), Err(Error::UnsupportedKeySize));
 }
 
 #[test]
@@ -171,10 +127,7 @@ fn new_keys_have_the_size_and_exponent_asked_for() {
     for (bits, exponent) in [(2048, &[1, 0, 1][..]), (2048, &[0, 3]), (3072, &[1, 0, 1])] {
         let key = RsaPrivateKey::generate(bits, exponent).unwrap();
         assert_eq!(key.bits(), bits);
-        assert_eq!(
-            key.public().public_exponent(),
-            exponent.strip_prefix(&[0]).unwrap_or(exponent)
-        );
+        assert_eq!(key.public().public_exponent(), exponent.strip_prefix(&[0]).unwrap_or(exponent));
         let theirs = rsa::PrivateKey::from_pkcs8_der(&key.to_pkcs8_der()).unwrap();
         theirs.validate().unwrap();
         let back =
@@ -196,10 +149,7 @@ fn generate_refuses_bad_sizes_and_exponents() {
     }
     for exponent in [&[][..], &[0], &[1], &[2], &[1, 0, 0], &[1, 0, 0, 0, 1]] {
         let error = RsaPrivateKey::generate(2048, exponent);
-        assert!(
-            matches!(error, Err(Error::ParameterInvalid(_))),
-            "{exponent:?}"
-        );
+        assert!(matches!(error, Err(Error::ParameterInvalid(_))), "{exponent:?}");
     }
 }
 
@@ -208,10 +158,7 @@ fn pkcs1_signatures_agree_with_rsa_both_ways() {
     let (digest, public) = (Hash::Sha256.digest(MESSAGE), KEY.public());
     let info = Hash::Sha256.digest_info(&digest).unwrap();
     let ours = KEY.sign_pkcs1_raw(&info).unwrap();
-    THEIRS
-        .to_public_key()
-        .verify(Pkcs1v15Sign::new::<Sha256>(), &digest, &ours)
-        .unwrap();
+    THEIRS.to_public_key().verify(Pkcs1v15Sign::new::<Sha256>(), &digest, &ours).unwrap();
     let theirs = THEIRS.sign(Pkcs1v15Sign::new::<Sha256>(), &digest).unwrap();
     assert_eq!(theirs, ours);
     assert_eq!(public.verify_pkcs1_raw(&info, &theirs), Ok(()));
@@ -233,14 +180,8 @@ fn pkcs1_signs_up_to_k_less_11_bytes() {
 fn pkcs1_verify_refuses_what_was_not_signed() {
     let public = KEY.public();
     let signature = KEY.sign_pkcs1_raw(b"data").unwrap();
-    assert_eq!(
-        public.verify_pkcs1_raw(b"date", &signature),
-        Err(Error::SignatureInvalid)
-    );
-    assert_eq!(
-        public.verify_pkcs1_raw(b"dat", &signature),
-        Err(Error::SignatureInvalid)
-    );
+    assert_eq!(public.verify_pkcs1_raw(b"date", &signature), Err(Error::SignatureInvalid));
+    assert_eq!(public.verify_pkcs1_raw(b"dat", &signature), Err(Error::SignatureInvalid));
     for position in [0, 100, K - 1] {
         let mut changed = signature.clone();
         changed[position] ^= 1;
@@ -251,34 +192,21 @@ fn pkcs1_verify_refuses_what_was_not_signed() {
         );
     }
     for length in [0, K - 1, K + 1] {
-        assert_eq!(
-            public.verify_pkcs1_raw(b"data", &vec![1; length]),
-            Err(Error::SignatureLength)
-        );
+        assert_eq!(public.verify_pkcs1_raw(b"data", &vec![1; length]), Err(Error::SignatureLength));
     }
     // A block of type 2, as for encryption, is no signature.
     let mut block = vec![0x77; K];
     (block[0], block[1], block[K - 5]) = (0, 2, 0);
-    assert_eq!(
-        public.recover_pkcs1(&KEY.raw(&block).unwrap()),
-        Err(Error::SignatureInvalid)
-    );
+    assert_eq!(public.recover_pkcs1(&KEY.raw(&block).unwrap()), Err(Error::SignatureInvalid));
 }
 
 #[test]
 fn pss_agrees_with_rsa_both_ways() {
     let (digest, public) = (Hash::Sha384.digest(MESSAGE), KEY.public());
     for salt in [0, 20, 48, K - 48 - 2] {
-        let ours = KEY
-            .sign_pss(Hash::Sha384, Hash::Sha384, salt, &digest)
-            .unwrap();
-        THEIRS
-            .to_public_key()
-            .verify(Pss::<Sha384>::new_with_salt(salt), &digest, &ours)
-            .unwrap();
-        let theirs = THEIRS
-            .sign(Pss::<Sha384>::new_with_salt(salt), &digest)
-            .unwrap();
+        let ours = KEY.sign_pss(Hash::Sha384, Hash::Sha384, salt, &digest).unwrap();
+        THEIRS.to_public_key().verify(Pss::<Sha384>::new_with_salt(salt), &digest, &ours).unwrap();
+        let theirs = THEIRS.sign(Pss::<Sha384>::new_with_salt(salt), &digest).unwrap();
         assert_eq!(
             public.verify_pss(Hash::Sha384, Hash::Sha384, salt, &digest, &theirs),
             Ok(()),
@@ -296,15 +224,9 @@ fn pss_agrees_with_rsa_both_ways() {
 fn pss_with_two_hashes_is_that_of_openssl() {
     let (digest, public) = (Hash::Sha384.digest(MESSAGE), KEY.public());
     let theirs = include_bytes!("vectors/rsa.pss");
-    assert_eq!(
-        public.verify_pss(Hash::Sha384, Hash::Sha1, 20, &digest, theirs),
-        Ok(())
-    );
+    assert_eq!(public.verify_pss(Hash::Sha384, Hash::Sha1, 20, &digest, theirs), Ok(()));
     let ours = KEY.sign_pss(Hash::Sha384, Hash::Sha1, 20, &digest).unwrap();
-    assert_eq!(
-        public.verify_pss(Hash::Sha384, Hash::Sha1, 20, &digest, &ours),
-        Ok(())
-    );
+    assert_eq!(public.verify_pss(Hash::Sha384, Hash::Sha1, 20, &digest, &ours), Ok(()));
     for (hash, mgf, salt) in [
         (Hash::Sha384, Hash::Sha384, 20),
         (Hash::Sha3_384, Hash::Sha1, 20),
@@ -327,16 +249,8 @@ fn pss_works_with_every_hash_and_refuses_what_does_not_fit() {
     for hash in Hash::ALL {
         let (digest, h) = (hash.digest(MESSAGE), hash.length());
         let signature = KEY.sign_pss(hash, hash, h, &digest).unwrap();
-        assert_eq!(
-            public.verify_pss(hash, hash, h, &digest, &signature),
-            Ok(()),
-            "{hash}"
-        );
-        assert_eq!(
-            KEY.sign_pss(hash, hash, h, &digest[1..]),
-            Err(Error::DataLength),
-            "{hash}"
-        );
+        assert_eq!(public.verify_pss(hash, hash, h, &digest, &signature), Ok(()), "{hash}");
+        assert_eq!(KEY.sign_pss(hash, hash, h, &digest[1..]), Err(Error::DataLength), "{hash}");
         assert_eq!(
             public.verify_pss(hash, hash, h, &digest[1..], &signature),
             Err(Error::DataLength),
@@ -344,10 +258,7 @@ fn pss_works_with_every_hash_and_refuses_what_does_not_fit() {
         );
         for salt in [K - h - 1, usize::MAX] {
             let error = KEY.sign_pss(hash, hash, salt, &digest);
-            assert!(
-                matches!(error, Err(Error::ParameterInvalid(_))),
-                "{hash} {salt}"
-            );
+            assert!(matches!(error, Err(Error::ParameterInvalid(_))), "{hash} {salt}");
         }
     }
 }
@@ -356,14 +267,10 @@ fn pss_works_with_every_hash_and_refuses_what_does_not_fit() {
 fn pkcs1_encryption_agrees_with_rsa_and_openssl() {
     let ours = KEY.public().encrypt_pkcs1(b"a secret").unwrap();
     assert_eq!(THEIRS.decrypt(Pkcs1v15Encrypt, &ours).unwrap(), b"a secret");
-    let theirs = THEIRS
-        .to_public_key()
-        .encrypt(&mut Rng, Pkcs1v15Encrypt, b"a secret")
-        .unwrap();
+    let theirs = THEIRS.to_public_key().encrypt(&mut Rng, Pkcs1v15Encrypt, b"a secret").unwrap();
     assert_eq!(*KEY.decrypt_pkcs1(&theirs).unwrap(), b"a secret");
     assert_eq!(
-        *KEY.decrypt_pkcs1(include_bytes!("vectors/rsa.pkcs1-ciphertext"))
-            .unwrap(),
+        *KEY.decrypt_pkcs1(include_bytes!("vectors/rsa.pkcs1-ciphertext")).unwrap(),
         b"a secret"
     );
 }
@@ -371,31 +278,17 @@ fn pkcs1_encryption_agrees_with_rsa_and_openssl() {
 #[test]
 fn oaep_agrees_with_rsa_and_openssl() {
     let (public, their_public) = (KEY.public(), THEIRS.to_public_key());
-    let ours = public
-        .encrypt_oaep(Hash::Sha256, Hash::Sha256, b"", b"a secret")
-        .unwrap();
-    assert_eq!(
-        THEIRS.decrypt(Oaep::<Sha256>::new(), &ours).unwrap(),
-        b"a secret"
-    );
-    let theirs = their_public
-        .encrypt(&mut Rng, Oaep::<Sha256>::new(), b"a secret")
-        .unwrap();
-    assert_eq!(
-        *KEY.decrypt_oaep(Hash::Sha256, Hash::Sha256, b"", &theirs)
-            .unwrap(),
-        b"a secret"
-    );
+    let ours = public.encrypt_oaep(Hash::Sha256, Hash::Sha256, b"", b"a secret").unwrap();
+    assert_eq!(THEIRS.decrypt(Oaep::<Sha256>::new(), &ours).unwrap(), b"a secret");
+    let theirs = their_public.encrypt(&mut Rng, Oaep::<Sha256>::new(), b"a secret").unwrap();
+    assert_eq!(*KEY.decrypt_oaep(Hash::Sha256, Hash::Sha256, b"", &theirs).unwrap(), b"a secret");
 
-    let ours = public
-        .encrypt_oaep(Hash::Sha512, Hash::Sha256, b"keyward", b"a secret")
-        .unwrap();
+    let ours = public.encrypt_oaep(Hash::Sha512, Hash::Sha256, b"keyward", b"a secret").unwrap();
     let padding = Oaep::<Sha512, Sha256>::new_with_mgf_hash_and_label(*b"keyward");
     assert_eq!(THEIRS.decrypt(padding, &ours).unwrap(), b"a secret");
     let theirs = include_bytes!("vectors/rsa.oaep");
     assert_eq!(
-        *KEY.decrypt_oaep(Hash::Sha512, Hash::Sha256, b"keyward", theirs)
-            .unwrap(),
+        *KEY.decrypt_oaep(Hash::Sha512, Hash::Sha256, b"keyward", theirs).unwrap(),
         b"a secret"
     );
 
@@ -407,11 +300,7 @@ fn oaep_agrees_with_rsa_and_openssl() {
     ];
     for (hash, mgf, label) in wrong {
         let error = KEY.decrypt_oaep(hash, mgf, label, theirs);
-        assert_eq!(
-            error,
-            Err(Error::EncryptedDataInvalid),
-            "{hash} {mgf} {label:?}"
-        );
+        assert_eq!(error, Err(Error::EncryptedDataInvalid), "{hash} {mgf} {label:?}");
     }
 }
 
@@ -426,12 +315,9 @@ fn encryption_takes_what_fits() {
     for hash in Hash::ALL {
         let most = K - 2 * hash.length() - 2;
         for length in [0, most] {
-            let ciphertext = public
-                .encrypt_oaep(hash, Hash::Sha1, b"l", &vec![3; length])
-                .unwrap();
+            let ciphertext = public.encrypt_oaep(hash, Hash::Sha1, b"l", &vec![3; length]).unwrap();
             assert_eq!(
-                *KEY.decrypt_oaep(hash, Hash::Sha1, b"l", &ciphertext)
-                    .unwrap(),
+                *KEY.decrypt_oaep(hash, Hash::Sha1, b"l", &ciphertext).unwrap(),
                 vec![3; length],
                 "{hash}"
             );
@@ -453,17 +339,11 @@ fn decryption_refuses_bad_lengths_and_padding() {
     (blocks[2][0], blocks[2][1], blocks[2][9]) = (0, 2, 0);
     for block in blocks {
         let ciphertext = KEY.public().raw(&block).unwrap();
-        assert_eq!(
-            KEY.decrypt_pkcs1(&ciphertext),
-            Err(Error::EncryptedDataInvalid)
-        );
+        assert_eq!(KEY.decrypt_pkcs1(&ciphertext), Err(Error::EncryptedDataInvalid));
         let error = KEY.decrypt_oaep(Hash::Sha1, Hash::Sha1, b"", &ciphertext);
         assert_eq!(error, Err(Error::EncryptedDataInvalid));
     }
-    assert_eq!(
-        KEY.decrypt_pkcs1(&[0xff; K]),
-        Err(Error::EncryptedDataInvalid)
-    );
+    assert_eq!(KEY.decrypt_pkcs1(&[0xff; K]), Err(Error::EncryptedDataInvalid));
     for length in [0, K - 1, K + 1] {
         assert_eq!(KEY.decrypt_pkcs1(&vec![1; length]), Err(Error::DataLength));
         assert_eq!(
@@ -506,12 +386,9 @@ fn eight_threads_use_one_key() {
             scope.spawn(move || {
                 for round in 0..8 {
                     let data = [thread, round];
-                    public
-                        .verify_pkcs1_raw(&data, &key.sign_pkcs1_raw(&data).unwrap())
-                        .unwrap();
-                    let ciphertext = public
-                        .encrypt_oaep(Hash::Sha256, Hash::Sha256, b"", &data)
-                        .unwrap();
+                    public.verify_pkcs1_raw(&data, &key.sign_pkcs1_raw(&data).unwrap()).unwrap();
+                    let ciphertext =
+                        public.encrypt_oaep(Hash::Sha256, Hash::Sha256, b"", &data).unwrap();
                     let plaintext = key
                         .clone()
                         .decrypt_oaep(Hash::Sha256, Hash::Sha256, b"", &ciphertext)
@@ -527,10 +404,7 @@ fn eight_threads_use_one_key() {
 fn debug_shows_no_secrets() {
     assert_eq!(format!("{:?}", *KEY), "RsaPrivateKey { bits: 2048, .. }");
     let components = format!("{:?}", KEY.components().unwrap());
-    assert_eq!(
-        components,
-        "RsaPrivateComponents { modulus_length: 256, .. }"
-    );
+    assert_eq!(components, "RsaPrivateComponents { modulus_length: 256, .. }");
 }
 
 /// Our generator in the form in which the `rsa` crate asks for one.

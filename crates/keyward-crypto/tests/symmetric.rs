@@ -11,11 +11,7 @@ fn open_returns_what_was_sealed() {
         let sealed = key.seal(b"context", plaintext).unwrap();
         assert_eq!(sealed.len(), 12 + plaintext.len() + 16);
         assert_eq!(*key.open(b"context", &sealed).unwrap(), plaintext);
-        assert_ne!(
-            key.seal(b"context", plaintext).unwrap(),
-            sealed,
-            "the nonce must be new"
-        );
+        assert_ne!(key.seal(b"context", plaintext).unwrap(), sealed, "the nonce must be new");
     }
 }
 
@@ -37,36 +33,21 @@ fn open_refuses_every_change() {
             "cut at {position}"
         );
     }
-    assert_eq!(
-        key.open(b"another", &sealed).err(),
-        Some(Error::Unauthentic)
-    );
-    assert_eq!(
-        SealingKey::new(&[8; 32]).open(b"context", &sealed).err(),
-        Some(Error::Unauthentic)
-    );
+    assert_eq!(key.open(b"another", &sealed).err(), Some(Error::Unauthentic));
+    assert_eq!(SealingKey::new(&[8; 32]).open(b"context", &sealed).err(), Some(Error::Unauthentic));
 }
 
 #[test]
 fn debug_shows_no_key() {
-    assert_eq!(
-        format!("{:?}", SealingKey::new(&[7; 32])),
-        "SealingKey { .. }"
-    );
+    assert_eq!(format!("{:?}", SealingKey::new(&[7; 32])), "SealingKey { .. }");
 }
 
 /// RFC 4231, test case 2.
 #[test]
 fn hmac_is_that_of_the_rfc() {
     let tag = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
-    assert_eq!(
-        hex(&tag),
-        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    );
-    assert_eq!(
-        hmac_sha256_verify(b"Jefe", b"what do ya want for nothing?", &tag),
-        Ok(())
-    );
+    assert_eq!(hex(&tag), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    assert_eq!(hmac_sha256_verify(b"Jefe", b"what do ya want for nothing?", &tag), Ok(()));
 }
 
 #[test]
@@ -75,10 +56,7 @@ fn hmac_verify_refuses_every_change() {
     for position in 0..tag.len() {
         let mut changed = tag;
         changed[position] ^= 0x80;
-        assert_eq!(
-            hmac_sha256_verify(b"key", b"data", &changed),
-            Err(Error::Unauthentic)
-        );
+        assert_eq!(hmac_sha256_verify(b"key", b"data", &changed), Err(Error::Unauthentic));
     }
     let cases: [(&[u8], &[u8], &[u8]); 4] = [
         (b"kex", b"data", &tag),
@@ -107,10 +85,7 @@ fn hkdf_is_that_of_the_rfc() {
 fn hkdf_refuses_more_than_it_can_give() {
     assert!(hkdf_sha256(b"secret", b"", b"", &mut vec![0; 255 * 32]).is_ok());
     let error = hkdf_sha256(b"secret", b"", b"", &mut vec![0; 255 * 32 + 1]);
-    assert!(
-        matches!(error, Err(Error::ParameterInvalid(_))),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(Error::ParameterInvalid(_))), "{error:?}");
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -369,14 +369,12 @@ impl From<&Attributes> for Vec<wire::Attribute> {
                     Value::Boolean(value) => wire::attribute::Value::Boolean(*value),
                     Value::Number(value) => wire::attribute::Value::Number(*value),
                     Value::Bytes(value) => wire::attribute::Value::Bytes(value.clone()),
-                    Value::Template(value) => {
-                        wire::attribute::Value::Template(wire::Attributes {
-                            attributes: value.into(),
-                        })
-                    }
-                    Value::Numbers(value) => wire::attribute::Value::Numbers(wire::Numbers {
-                        numbers: value.clone(),
+                    Value::Template(value) => wire::attribute::Value::Template(wire::Attributes {
+                        attributes: value.into(),
                     }),
+                    Value::Numbers(value) => {
+                        wire::attribute::Value::Numbers(wire::Numbers { numbers: value.clone() })
+                    }
                 }),
             })
             .collect()

@@ -39,10 +39,7 @@ impl Parts {
 }
 
 fn not_one() -> Error {
-    Error::new(
-        ErrorCode::AttributeValueInvalid,
-        "CKA_VALUE is not one DER X.509 certificate",
-    )
+    Error::new(ErrorCode::AttributeValueInvalid, "CKA_VALUE is not one DER X.509 certificate")
 }
 
 /// A DER INTEGER around its content.

@@ -1,9 +1,9 @@
 //! What a key does: from an object's attributes to AWS-LC and back.
 
 use cryptoki_sys::*;
+use keyward_crypto::Error as CryptoError;
 use keyward_crypto::ec::{Curve, EcPrivateKey, EcPublicKey};
 use keyward_crypto::rsa::{RsaPrimes, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey};
-use keyward_crypto::Error as CryptoError;
 use keyward_wire::{Error, ErrorCode, Result};
 use zeroize::Zeroizing;
 
@@ -170,9 +170,7 @@ impl PublicKey {
             Some(CKK_EC) if public => {
                 let curve = curve(part(CKA_EC_PARAMS)?)?;
                 let point = raw_point(part(CKA_EC_POINT)?);
-                Ok(Self::Ec(
-                    EcPublicKey::from_point(curve, point).map_err(from_crypto)?,
-                ))
+                Ok(Self::Ec(EcPublicKey::from_point(curve, point).map_err(from_crypto)?))
             }
             Some(CKK_EC) => Ok(Self::Ec(
                 EcPublicKey::from_spki_der(part(CKA_PUBLIC_KEY_INFO)?).map_err(from_crypto)?,
@@ -274,10 +272,9 @@ impl Object {
     pub fn signature_length(&self) -> Result<usize> {
         let attributes = self.attributes();
         match self.key_type() {
-            Some(CKK_RSA) => Ok(required(attributes, CKA_MODULUS)?
-                .iter()
-                .skip_while(|byte| **byte == 0)
-                .count()),
+            Some(CKK_RSA) => {
+                Ok(required(attributes, CKA_MODULUS)?.iter().skip_while(|byte| **byte == 0).count())
+            }
             Some(CKK_EC) => Ok(2 * curve(required(attributes, CKA_EC_PARAMS)?)?.field_length()),
             _ => Err(type_inconsistent("an RSA or EC key")),
         }
@@ -293,15 +290,12 @@ pub fn curve(parameters: &[u8]) -> Result<Curve> {
 }
 
 fn required(attributes: &Attributes, attribute: u64) -> Result<&[u8]> {
-    attributes
-        .bytes(attribute)
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| {
-            Error::new(
-                ErrorCode::TemplateIncomplete,
-                format!("{} is missing", attribute::name(attribute)),
-            )
-        })
+    attributes.bytes(attribute).filter(|value| !value.is_empty()).ok_or_else(|| {
+        Error::new(
+            ErrorCode::TemplateIncomplete,
+            format!("{} is missing", attribute::name(attribute)),
+        )
+    })
 }
 
 /// The point inside CKA_EC_POINT. The standard wants a DER OCTET STRING; some
@@ -309,9 +303,7 @@ fn required(attributes: &Attributes, attribute: u64) -> Result<&[u8]> {
 fn raw_point(value: &[u8]) -> &[u8] {
     match value {
         [0x04, 0x81, length, point @ ..] if usize::from(*length) == point.len() => point,
-        [0x04, length, point @ ..]
-            if *length < 0x80 && usize::from(*length) == point.len() =>
-        {
+        [0x04, length, point @ ..] if *length < 0x80 && usize::from(*length) == point.len() => {
             point
         }
         bare => bare,
@@ -331,10 +323,7 @@ fn octet_string(point: &[u8]) -> Vec<u8> {
 }
 
 fn type_inconsistent(wanted: &str) -> Error {
-    Error::new(
-        ErrorCode::KeyTypeInconsistent,
-        format!("the key is not {wanted}"),
-    )
+    Error::new(ErrorCode::KeyTypeInconsistent, format!("the key is not {wanted}"))
 }
 
 /// What the crypto library said, as an error that can travel.

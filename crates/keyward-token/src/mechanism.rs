@@ -105,15 +105,9 @@ pub const REGISTRY: &[Mechanism] = registry! {
 /// # Errors
 /// CKR_MECHANISM_INVALID if there is none.
 pub fn find(number: u64) -> Result<&'static Mechanism> {
-    REGISTRY
-        .iter()
-        .find(|mechanism| mechanism.number == number)
-        .ok_or_else(|| {
-            Error::new(
-                ErrorCode::MechanismInvalid,
-                format!("mechanism {number:#x} is not offered"),
-            )
-        })
+    REGISTRY.iter().find(|mechanism| mechanism.number == number).ok_or_else(|| {
+        Error::new(ErrorCode::MechanismInvalid, format!("mechanism {number:#x} is not offered"))
+    })
 }
 
 /// A mechanism's parameter, read from its C structure.
@@ -215,11 +209,9 @@ impl Signing {
                 digest_info: false,
                 scheme: without(parameter, SignatureScheme::Ecdsa)?,
             },
-            Family::RsaPss(hash) => Self {
-                hash,
-                digest_info: false,
-                scheme: pss(hash, parameter)?,
-            },
+            Family::RsaPss(hash) => {
+                Self { hash, digest_info: false, scheme: pss(hash, parameter)? }
+            }
             _ => return Err(not_for(mechanism, "sign")),
         })
     }
@@ -330,10 +322,7 @@ fn parameter_invalid(why: &'static str) -> Error {
 }
 
 fn not_for(mechanism: u64, purpose: &str) -> Error {
-    Error::new(
-        ErrorCode::MechanismInvalid,
-        format!("mechanism {mechanism:#x} does not {purpose}"),
-    )
+    Error::new(ErrorCode::MechanismInvalid, format!("mechanism {mechanism:#x} does not {purpose}"))
 }
 
 // ---- to and from the wire --------------------------------------------------
@@ -412,13 +401,11 @@ impl From<EncryptionScheme> for wire::decrypt::Scheme {
         match scheme {
             EncryptionScheme::RsaPkcs => Self::RsaPkcs1(wire::Done {}),
             EncryptionScheme::RsaX509 => Self::RsaX509(wire::Done {}),
-            EncryptionScheme::RsaOaep { hash, mgf1_hash, label } => {
-                Self::RsaOaep(wire::RsaOaep {
-                    hash: hash_to_wire(hash),
-                    mgf1_hash: hash_to_wire(mgf1_hash),
-                    label,
-                })
-            }
+            EncryptionScheme::RsaOaep { hash, mgf1_hash, label } => Self::RsaOaep(wire::RsaOaep {
+                hash: hash_to_wire(hash),
+                mgf1_hash: hash_to_wire(mgf1_hash),
+                label,
+            }),
         }
     }
 }

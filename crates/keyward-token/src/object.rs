@@ -20,10 +20,7 @@ impl Object {
     /// CKR_TEMPLATE_INCOMPLETE if CKA_CLASS is missing.
     pub fn from_attributes(attributes: Attributes) -> Result<Self> {
         if attributes.number(CKA_CLASS).is_none() {
-            return Err(Error::new(
-                ErrorCode::TemplateIncomplete,
-                "an object without CKA_CLASS",
-            ));
+            return Err(Error::new(ErrorCode::TemplateIncomplete, "an object without CKA_CLASS"));
         }
         Ok(Self { attributes })
     }
@@ -104,9 +101,7 @@ impl Object {
     /// value (section 5.7.7). A sensitive value matches nothing.
     #[must_use]
     pub fn matches(&self, template: &Attributes) -> bool {
-        template
-            .iter()
-            .all(|(attribute, value)| self.read(attribute).is_ok_and(|own| own == value))
+        template.iter().all(|(attribute, value)| self.read(attribute).is_ok_and(|own| own == value))
     }
 
     /// How much the object takes, in bytes: the lengths of its values.

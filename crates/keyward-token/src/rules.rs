@@ -112,10 +112,7 @@ pub fn generate_key_pair(
     let extractable = private.is_true(CKA_EXTRACTABLE);
     private.set(CKA_ALWAYS_SENSITIVE, sensitive);
     private.set(CKA_NEVER_EXTRACTABLE, !extractable);
-    Ok((
-        Object::from_attributes(public)?,
-        Object::from_attributes(private)?,
-    ))
+    Ok((Object::from_attributes(public)?, Object::from_attributes(private)?))
 }
 
 /// Copies an object as C_CopyObject does (section 5.7.2). The copy has no
@@ -189,9 +186,7 @@ pub fn may_destroy(object: &Object) -> Result<()> {
 
 /// Gives an object its CKA_UNIQUE_ID (section 4.4.1).
 pub fn identify(object: &mut Object, unique_id: &str) {
-    object
-        .attributes_mut()
-        .set(CKA_UNIQUE_ID, unique_id.as_bytes());
+    object.attributes_mut().set(CKA_UNIQUE_ID, unique_id.as_bytes());
 }
 
 // ---- classes ---------------------------------------------------------------
@@ -385,11 +380,7 @@ fn only_known(template: &Attributes, class: u64) -> Result<()> {
         );
         let asymmetric = matches!(
             attribute,
-            CKA_SUBJECT
-                | CKA_PUBLIC_KEY_INFO
-                | CKA_MODULUS
-                | CKA_PUBLIC_EXPONENT
-                | CKA_EC_PARAMS
+            CKA_SUBJECT | CKA_PUBLIC_KEY_INFO | CKA_MODULUS | CKA_PUBLIC_EXPONENT | CKA_EC_PARAMS
         );
         let own = match class {
             CKO_DATA => matches!(attribute, CKA_APPLICATION | CKA_OBJECT_ID | CKA_VALUE),

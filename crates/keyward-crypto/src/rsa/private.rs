@@ -49,17 +49,9 @@ impl RsaPrivateKey {
         // SAFETY: both objects are valid, no other thread knows them, and null means no progress
         // callback. `bits` fits.
         let returned = unsafe {
-            RSA_generate_key_ex(
-                rsa.as_ptr(),
-                bits as c_int,
-                exponent.as_ptr(),
-                ptr::null_mut(),
-            )
+            RSA_generate_key_ex(rsa.as_ptr(), bits as c_int, exponent.as_ptr(), ptr::null_mut())
         };
-        check(
-            returned,
-            Error::Internal("an RSA key could not be generated"),
-        )?;
+        check(returned, Error::Internal("an RSA key could not be generated"))?;
         Self::from_pkey(Pkey::from_rsa(&rsa)?)
     }
 
@@ -78,14 +70,9 @@ impl RsaPrivateKey {
         private_exponent: &[u8],
         primes: Option<RsaPrimes<'_>>,
     ) -> Result<Self> {
-        let primes = primes.ok_or(Error::InvalidKey(
-            "the primes and the CRT values of the RSA key are missing",
-        ))?;
-        let [n, e, d] = [
-            number(modulus)?,
-            number(public_exponent)?,
-            number(private_exponent)?,
-        ];
+        let primes = primes
+            .ok_or(Error::InvalidKey("the primes and the CRT values of the RSA key are missing"))?;
+        let [n, e, d] = [number(modulus)?, number(public_exponent)?, number(private_exponent)?];
         let [p, q] = [number(primes.prime_1)?, number(primes.prime_2)?];
         let [dmp1, dmq1] = [number(primes.exponent_1)?, number(primes.exponent_2)?];
         let iqmp = number(primes.coefficient)?;
@@ -172,9 +159,7 @@ impl RsaPrivateKey {
         // null for a missing part.
         let number = unsafe { part(self.0.rsa()) };
         if number.is_null() {
-            return Err(Error::InvalidKey(
-                "parts of the RSA private key are missing",
-            ));
+            return Err(Error::InvalidKey("parts of the RSA private key are missing"));
         }
         // SAFETY: nothing changes the key: the number lives as long as `self`.
         Ok(unsafe { number_bytes(number) })
@@ -190,10 +175,7 @@ impl RsaPrivateKey {
     #[must_use]
     pub fn public(&self) -> RsaPublicKey {
         // A checked private key has a valid public half of an allowed size.
-        unless_out_of_memory(RsaPublicKey::new(
-            &self.0.modulus(),
-            &self.0.public_exponent(),
-        ))
+        unless_out_of_memory(RsaPublicKey::new(&self.0.modulus(), &self.0.public_exponent()))
     }
 
     /// The length of the modulus in bits.
@@ -221,9 +203,7 @@ impl RsaPrivateKey {
             return Err(Error::DataLength);
         }
         let error = Error::Internal("an RSA signature could not be made");
-        self.0
-            .transform(Transform::Sign, RSA_PKCS1_PADDING, data, error)
-            .map(public)
+        self.0.transform(Transform::Sign, RSA_PKCS1_PADDING, data, error).map(public)
     }
 
     /// Signs `digest`, made with `hash`, by RSASSA-PSS (RFC 8017 section 8.1) with a random salt of
@@ -258,10 +238,7 @@ impl RsaPrivateKey {
                 salt_length,
             )
         };
-        check(
-            returned,
-            Error::Internal("an RSA signature could not be made"),
-        )?;
+        check(returned, Error::Internal("an RSA signature could not be made"))?;
         signature.truncate(length);
         Ok(signature)
     }
@@ -277,12 +254,7 @@ impl RsaPrivateKey {
     /// cannot hide them.
     pub fn raw(&self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         let block = self.0.padded_block(input)?;
-        self.0.transform(
-            Transform::Decrypt,
-            RSA_NO_PADDING,
-            &block,
-            Error::DataInvalid,
-        )
+        self.0.transform(Transform::Decrypt, RSA_NO_PADDING, &block, Error::DataInvalid)
     }
 
     /// Decrypts by RSAES-PKCS1-v1_5 (RFC 8017 section 7.2).
@@ -319,8 +291,7 @@ impl RsaPrivateKey {
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
         self.0.check_length(ciphertext, Error::DataLength)?;
-        self.0
-            .oaep(Direction::Decrypt, hash, mgf_hash, label, ciphertext)
+        self.0.oaep(Direction::Decrypt, hash, mgf_hash, label, ciphertext)
     }
 }
 
@@ -346,9 +317,7 @@ impl TryFrom<&RsaPrivateComponents> for RsaPrivateKey {
 
 impl fmt::Debug for RsaPrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RsaPrivateKey")
-            .field("bits", &self.bits())
-            .finish_non_exhaustive()
+        f.debug_struct("RsaPrivateKey").field("bits", &self.bits()).finish_non_exhaustive()
     }
 }
 
@@ -393,10 +362,7 @@ pub struct RsaPrimes<'a> {
 
 /// The number without leading zeros.
 fn trimmed(number: &[u8]) -> &[u8] {
-    let start = number
-        .iter()
-        .position(|&byte| byte != 0)
-        .unwrap_or(number.len());
+    let start = number.iter().position(|&byte| byte != 0).unwrap_or(number.len());
     &number[start..]
 }
 

@@ -88,11 +88,7 @@ impl RsaPublicKey {
     ///
     /// [`Error::SignatureLength`], [`Error::SignatureInvalid`].
     pub fn verify_pkcs1_raw(&self, data: &[u8], signature: &[u8]) -> Result<()> {
-        if self.recover_pkcs1(signature)? == data {
-            Ok(())
-        } else {
-            Err(Error::SignatureInvalid)
-        }
+        if self.recover_pkcs1(signature)? == data { Ok(()) } else { Err(Error::SignatureInvalid) }
     }
 
     /// Returns the data inside a PKCS#1 v1.5 signature (C_VerifyRecover with CKM_RSA_PKCS).
@@ -104,12 +100,7 @@ impl RsaPublicKey {
     pub fn recover_pkcs1(&self, signature: &[u8]) -> Result<Vec<u8>> {
         self.0.check_length(signature, Error::SignatureLength)?;
         self.0
-            .transform(
-                Transform::Verify,
-                RSA_PKCS1_PADDING,
-                signature,
-                Error::SignatureInvalid,
-            )
+            .transform(Transform::Verify, RSA_PKCS1_PADDING, signature, Error::SignatureInvalid)
             .map(public)
     }
 
@@ -158,14 +149,7 @@ impl RsaPublicKey {
     /// the modulus.
     pub fn raw(&self, input: &[u8]) -> Result<Vec<u8>> {
         let block = self.0.padded_block(input)?;
-        self.0
-            .transform(
-                Transform::Encrypt,
-                RSA_NO_PADDING,
-                &block,
-                Error::DataInvalid,
-            )
-            .map(public)
+        self.0.transform(Transform::Encrypt, RSA_NO_PADDING, &block, Error::DataInvalid).map(public)
     }
 
     /// Encrypts at most k - 11 bytes by RSAES-PKCS1-v1_5 (RFC 8017 section 7.2).
@@ -178,9 +162,7 @@ impl RsaPublicKey {
             return Err(Error::DataLength);
         }
         let error = Error::Internal("RSA could not encrypt");
-        self.0
-            .transform(Transform::Encrypt, RSA_PKCS1_PADDING, plaintext, error)
-            .map(public)
+        self.0.transform(Transform::Encrypt, RSA_PKCS1_PADDING, plaintext, error).map(public)
     }
 
     /// Encrypts at most k - 2h - 2 bytes by RSAES-OAEP (RFC 8017 section 7.1), h being the length
@@ -199,9 +181,7 @@ impl RsaPublicKey {
         if plaintext.len() + 2 * hash.length() + 2 > self.modulus_length() {
             return Err(Error::DataLength);
         }
-        self.0
-            .oaep(Direction::Encrypt, hash, mgf_hash, label, plaintext)
-            .map(public)
+        self.0.oaep(Direction::Encrypt, hash, mgf_hash, label, plaintext).map(public)
     }
 }
 
@@ -215,9 +195,7 @@ impl Eq for RsaPublicKey {}
 
 impl fmt::Debug for RsaPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RsaPublicKey")
-            .field("bits", &self.bits())
-            .finish_non_exhaustive()
+        f.debug_struct("RsaPublicKey").field("bits", &self.bits()).finish_non_exhaustive()
     }
 }
 

@@ -71,10 +71,7 @@ fn an_imported_key_is_opaque_by_default_and_not_local() {
     assert!(imported.attributes().is_true(CKA_SIGN));
     assert!(!imported.attributes().is_true(CKA_LOCAL));
     assert!(!imported.attributes().is_true(CKA_ALWAYS_SENSITIVE));
-    assert_eq!(
-        imported.attributes().number(CKA_KEY_GEN_MECHANISM),
-        Some(UNAVAILABLE)
-    );
+    assert_eq!(imported.attributes().number(CKA_KEY_GEN_MECHANISM), Some(UNAVAILABLE));
 }
 
 #[test]
@@ -136,21 +133,16 @@ fn templates_that_cannot_be_are_refused_with_the_standards_code() {
 #[test]
 fn sensitive_and_extractable_change_in_one_direction_only() {
     let (_, open) = pair(&[(CKA_SENSITIVE, false.into()), (CKA_EXTRACTABLE, true.into())]);
-    let closed = change(
-        &open,
-        &template(&[(CKA_SENSITIVE, true.into()), (CKA_EXTRACTABLE, false.into())]),
-    )
-    .unwrap();
+    let closed =
+        change(&open, &template(&[(CKA_SENSITIVE, true.into()), (CKA_EXTRACTABLE, false.into())]))
+            .unwrap();
     assert!(closed.is_sensitive());
     for attempt in [(CKA_SENSITIVE, false.into()), (CKA_EXTRACTABLE, true.into())] {
         assert_eq!(
             code(change(&closed, &template(std::slice::from_ref(&attempt)))),
             ErrorCode::AttributeReadOnly
         );
-        assert_eq!(
-            code(copy(&closed, &template(&[attempt]))),
-            ErrorCode::AttributeReadOnly
-        );
+        assert_eq!(code(copy(&closed, &template(&[attempt]))), ErrorCode::AttributeReadOnly);
     }
 }
 
