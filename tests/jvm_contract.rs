@@ -227,7 +227,7 @@ fn point_05_first_in_the_list_tls_works_and_costs_few_calls(jdk: u32) {
             let each = (node.calls().len() - calls) as f64 / COUNT as f64;
             println!("JDK {jdk}, {kind}, {suite}: {each} calls in a handshake, both sides");
             assert_eq!(node.asked("sign") - signed, 2 * COUNT as u64);
-            assert!(each <= 30.0, "{kind}, {suite}: {each} calls in a handshake");
+            assert!(each <= 16.0, "{kind}, {suite}: {each} calls in a handshake");
         }
         jvm.finish();
     }

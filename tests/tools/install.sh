@@ -46,6 +46,13 @@ packages=(
     openssl:/usr/bin/openssl
     openssh-client:/usr/bin/ssh-keygen
     python3:/usr/bin/python3
+    python3-venv:/usr/lib/python3.11/ensurepip/__init__.py
+    gcc:/usr/bin/cc
+    libc6-dev:/usr/include/stdio.h
+    binutils:/usr/bin/nm
+    procps:/usr/bin/kill
+    util-linux:/usr/bin/unshare
+    shellcheck:/usr/bin/shellcheck
     debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
 )
 
