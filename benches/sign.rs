@@ -32,6 +32,10 @@ use rustls::{
 const REQUEST: usize = 420;
 const ANSWER: usize = 320;
 
+/// A row of the table: its name, the key's label, the mechanism, and the bare
+/// signature.
+type Case<'a> = (&'a str, &'a str, Mechanism<'a>, Box<dyn Fn()>);
+
 fn main() {
     let short = std::env::args().any(|argument| argument == "--short");
     let (rounds, count) = if short { (5, 200) } else { (20, 1000) };
@@ -65,7 +69,7 @@ fn main() {
         "{:<22} {:>10} {:>10} {:>10} {:>10} {:>7}",
         "", "ping-pong", "signature", "floor", "C_Sign", "ratio"
     );
-    let cases: [(&str, &str, Mechanism<'_>, Box<dyn Fn()>); 2] = [
+    let cases: [Case<'_>; 2] = [
         ("RSA-2048 PSS SHA-256", "rsa", Mechanism::RsaPkcsPss(pss), {
             let digest = digest.clone();
             Box::new(move || drop(rsa.sign_pss(Hash::Sha256, Hash::Sha256, 32, &digest).unwrap()))

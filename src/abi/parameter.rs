@@ -37,8 +37,9 @@ pub(super) unsafe fn read(
             // SAFETY: the caller's promise.
             let oaep: CK_RSA_PKCS_OAEP_PARAMS = unsafe { structure(&mechanism) }?;
             let label = match oaep.source {
-                // SAFETY: the caller's promise. 0: some hosts say so without a label.
+                // 0: some hosts say so without a label.
                 CKZ_DATA_SPECIFIED | 0 => {
+                    // SAFETY: the caller's promise.
                     unsafe { bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen) }?
                 }
                 _ => return Err(bad("source of CK_RSA_PKCS_OAEP_PARAMS")),
