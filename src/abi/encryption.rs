@@ -6,10 +6,10 @@
 use cryptoki_sys::*;
 
 use super::arguments::{Room, bytes, give, put, room};
-use super::parameter;
+use super::operation::{Place, begin, take};
 use crate::error::Result;
 use crate::library::Library;
-use crate::session::{Cipher, Operations, Session};
+use crate::session::{Cipher, Session};
 
 /// Encryption or decryption.
 #[derive(Clone, Copy)]
@@ -26,20 +26,15 @@ impl Way {
         }
     }
 
-    fn place(self, operations: &mut Operations) -> &mut Option<Cipher> {
+    fn place(self) -> Place<Cipher> {
         match self {
-            Self::Encrypt => &mut operations.encryption,
-            Self::Decrypt => &mut operations.decryption,
+            Self::Encrypt => |operations| &mut operations.encryption,
+            Self::Decrypt => |operations| &mut operations.decryption,
         }
     }
 
-    fn take(self, session: &Session) -> Result<Cipher> {
-        let taken = self.place(&mut session.operations()).take();
-        taken.ok_or_else(|| CKR_OPERATION_NOT_INITIALIZED.into())
-    }
-
     fn put_back(self, session: &Session, cipher: Cipher) {
-        *self.place(&mut session.operations()) = Some(cipher);
+        *self.place()(&mut session.operations()) = Some(cipher);
     }
 }
 
@@ -50,19 +45,11 @@ unsafe fn init(
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let session = library.session(session)?;
-    // SAFETY: the host's promise.
-    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
-        *way.place(&mut session.operations()) = None;
-        return Ok(());
+    let make = |known, mechanism, parameter: &_| {
+        Cipher::new(key, known, way.usage(), mechanism, parameter)
     };
-    if way.place(&mut session.operations()).is_some() {
-        return Err(CKR_OPERATION_ACTIVE.into());
-    }
-    let known = session.slot.key(&library.remote, key)?;
-    let cipher = Cipher::new(key, known, way.usage(), mechanism, &parameter)?;
-    way.put_back(&session, cipher);
-    Ok(())
+    // SAFETY: the host's promise.
+    unsafe { begin(library, session, mechanism, key, way.place(), make) }
 }
 
 /// The whole in one call, or the end of several: `data` is what is still to be
@@ -76,7 +63,7 @@ unsafe fn finish(
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     let session = library.session(session)?;
-    let mut cipher = way.take(&session)?;
+    let mut cipher = take(&session, way.place())?;
     if result.is_null() {
         // SAFETY: the host's promise.
         unsafe { room(result, length, cipher.bound) }?;
@@ -113,7 +100,7 @@ unsafe fn update(
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     let session = library.session(session)?;
-    let mut cipher = way.take(&session)?;
+    let mut cipher = take(&session, way.place())?;
     // SAFETY: the host's promise.
     cipher.update(unsafe { bytes(part, part_length) }?)?;
     // SAFETY: the host's promise.

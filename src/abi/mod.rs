@@ -14,6 +14,7 @@ mod general;
 mod header;
 mod key;
 mod object;
+mod operation;
 mod parameter;
 mod process;
 mod random;

@@ -6,7 +6,7 @@
 use cryptoki_sys::*;
 
 use super::arguments::{Room, bytes, give, room};
-use super::parameter;
+use super::operation::{Place, begin, take};
 use crate::error::Result;
 use crate::library::Library;
 use crate::session::{Session, Signature, Verification};
@@ -17,19 +17,9 @@ pub(super) unsafe fn sign_init(
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let session = library.session(session)?;
+    let make = |known, mechanism, parameter: &_| Signature::new(key, known, mechanism, parameter);
     // SAFETY: the host's promise.
-    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
-        session.operations().signature = None;
-        return Ok(());
-    };
-    if session.operations().signature.is_some() {
-        return Err(CKR_OPERATION_ACTIVE.into());
-    }
-    let known = session.slot.key(&library.remote, key)?;
-    let signature = Signature::new(key, known, mechanism, &parameter)?;
-    session.operations().signature = Some(signature);
-    Ok(())
+    unsafe { begin(library, session, mechanism, key, SIGNATURE, make) }
 }
 
 pub(super) unsafe fn sign(
@@ -109,19 +99,9 @@ pub(super) unsafe fn verify_init(
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let session = library.session(session)?;
+    let make = |known, mechanism, parameter: &_| Verification::new(&known, mechanism, parameter);
     // SAFETY: the host's promise.
-    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
-        session.operations().verification = None;
-        return Ok(());
-    };
-    if session.operations().verification.is_some() {
-        return Err(CKR_OPERATION_ACTIVE.into());
-    }
-    let known = session.slot.key(&library.remote, key)?;
-    let verification = Verification::new(&known, mechanism, &parameter)?;
-    session.operations().verification = Some(verification);
-    Ok(())
+    unsafe { begin(library, session, mechanism, key, VERIFICATION, make) }
 }
 
 pub(super) unsafe fn verify(
@@ -133,7 +113,7 @@ pub(super) unsafe fn verify(
     length: CK_ULONG,
 ) -> Result<()> {
     let session = library.session(session)?;
-    let mut verification = take_verification(&session)?;
+    let mut verification = take(&session, VERIFICATION)?;
     // SAFETY: the host's promise.
     verification.update(unsafe { bytes(data, data_length) }?)?;
     // SAFETY: the host's promise.
@@ -147,7 +127,7 @@ pub(super) unsafe fn verify_update(
     part_length: CK_ULONG,
 ) -> Result<()> {
     let session = library.session(session)?;
-    let mut verification = take_verification(&session)?;
+    let mut verification = take(&session, VERIFICATION)?;
     // SAFETY: the host's promise.
     verification.update(unsafe { bytes(part, part_length) }?)?;
     session.operations().verification = Some(verification);
@@ -160,12 +140,10 @@ pub(super) unsafe fn verify_final(
     signature: CK_BYTE_PTR,
     length: CK_ULONG,
 ) -> Result<()> {
-    let verification = take_verification(&*library.session(session)?)?;
+    let verification = take(&*library.session(session)?, VERIFICATION)?;
     // SAFETY: the host's promise.
     verification.finish(unsafe { bytes(signature, length) }?)
 }
 
-fn take_verification(session: &Session) -> Result<Verification> {
-    let taken = session.operations().verification.take();
-    taken.ok_or_else(|| CKR_OPERATION_NOT_INITIALIZED.into())
-}
+const SIGNATURE: Place<Signature> = |operations| &mut operations.signature;
+const VERIFICATION: Place<Verification> = |operations| &mut operations.verification;

@@ -441,7 +441,7 @@ fn warn_of_several(catalogue: &Catalogue, token: &str) {
     for key in catalogue.keys() {
         if catalogue.certificates_of(key).len() > 1 {
             terminal::warning(&format!(
-                "key {:?} has several certificates; a JVM cannot load such a keystore",
+                "key {:?} has several certificates; a JVM gives such an entry another alias",
                 catalogue.name(key)
             ));
             terminal::hint(&format!(

@@ -1,0 +1,53 @@
+//! How an operation with a key begins, whichever kind it is (section 5.1.6).
+
+use cryptoki_sys::*;
+use keyward_token::mechanism::Parameter;
+
+use super::parameter;
+use crate::error::Result;
+use crate::library::Library;
+use crate::object::Known;
+use crate::session::{Operations, Session};
+
+/// Where a session keeps the operation of one kind.
+pub(super) type Place<T> = fn(&mut Operations) -> &mut Option<T>;
+
+/// Begins an operation, or cancels it when the mechanism is null.
+///
+/// # Errors
+/// CKR_OPERATION_ACTIVE if one of this kind is under way, CKR_KEY_HANDLE_INVALID
+/// and CKR_USER_NOT_LOGGED_IN for the key, and what `make` says.
+///
+/// # Safety
+/// As [`parameter::read`].
+pub(super) unsafe fn begin<T>(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+    place: Place<T>,
+    make: impl FnOnce(Known, CK_MECHANISM_TYPE, &Parameter) -> Result<T>,
+) -> Result<()> {
+    let session = library.session(session)?;
+    // SAFETY: the caller's promise.
+    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
+        *place(&mut session.operations()) = None;
+        return Ok(());
+    };
+    if place(&mut session.operations()).is_some() {
+        return Err(CKR_OPERATION_ACTIVE.into());
+    }
+    let known = session.slot.key(&library.remote, key)?;
+    let operation = make(known, mechanism, &parameter)?;
+    *place(&mut session.operations()) = Some(operation);
+    Ok(())
+}
+
+/// Takes the operation out of the session; it has ended unless it is put back.
+///
+/// # Errors
+/// CKR_OPERATION_NOT_INITIALIZED if there is none.
+pub(super) fn take<T>(session: &Session, place: Place<T>) -> Result<T> {
+    let taken = place(&mut session.operations()).take();
+    taken.ok_or_else(|| CKR_OPERATION_NOT_INITIALIZED.into())
+}
