@@ -31,3 +31,4 @@ pub use call::Client;
 pub use config::{Config, ConfigError};
 pub use error::{Error, Result};
 pub use pool::CONNECTIONS;
+pub use tls::{identity_key, pending_key};

@@ -2,18 +2,20 @@
 //! goes on.
 
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use keyward_client::Config;
+use keyward_client::{Config, identity_key, pending_key};
 use keyward_crypto::ec::{Curve, EcPrivateKey};
 use keyward_service::bundle::{certificate_pem, write_identity};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{IdentityResult, RenewIdentity, RevokeCertificates};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 use time::OffsetDateTime;
@@ -98,13 +100,23 @@ impl Renew {
         let admin = Admin::of_client(path)?;
         let config = admin.config();
         refuse_expired(config)?;
+        let _lock = only_one(&config.private_key)?;
+        finish_what_was_cut_short(config)?;
         // What cannot be replaced is to be known before there is a new one.
+        if config.private_key.canonicalize().ok() == config.certificate.canonicalize().ok() {
+            return Err(Failure::new(format!(
+                "{} holds both certificate and key, and cannot be replaced in one step",
+                config.certificate.display()
+            ))
+            .hint("keep them in two files, as `identity create` does")
+            .into());
+        }
         let key_file = Replacement::prepare(&config.private_key)?;
         let certificate_file = Replacement::prepare(&config.certificate)?;
         let key = NewKey::generate()?;
         let result = self.ask(&admin, "", &key)?;
         let certificate = certificate_pem(&result.certificate);
-        replace(&[(key_file, &key.pem), (certificate_file, &certificate)])?;
+        replace(certificate_file, &certificate, key_file, &key.pem)?;
 
         let renewed = Admin::of_client(path)?;
         renewed.hello().context("the new certificate is in place and does not work")?;
@@ -164,7 +176,36 @@ impl NewKey {
     }
 }
 
-/// A file that is to be replaced, and the new one beside it.
+/// Refuses to renew what another process is renewing, until the file is closed.
+fn only_one(private_key: &Path) -> Result<File> {
+    let folder = private_key.canonicalize().ok().and_then(|key| key.parent().map(Path::to_owned));
+    let folder = folder.unwrap_or_else(|| PathBuf::from("/"));
+    let shown = folder.display();
+    let file = File::open(&folder).with_context(|| format!("cannot read {shown}"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            Err(Failure::new(format!("another process is renewing the identity in {shown}"))
+                .hint("it takes a moment: look whether its certificate is a new one")
+                .into())
+        }
+        Err(error) => Err(error).with_context(|| format!("{shown} cannot be locked")),
+    }
+}
+
+/// A renewal that ended after it replaced the certificate has left the key
+/// beside its place.
+fn finish_what_was_cut_short(config: &Config) -> Result<()> {
+    let pending = pending_key(&config.private_key);
+    if identity_key(config).map_err(|error| Failure::from_error(&error))? == pending {
+        let target = config.private_key.canonicalize().context("the key's place")?;
+        put(&pending, &target)?;
+    }
+    Ok(())
+}
+
+/// A file that is to be replaced, and the new one beside it, `.new` behind its
+/// name.
 struct Replacement {
     target: PathBuf,
     new: NamedTempFile,
@@ -178,7 +219,19 @@ impl Replacement {
         let target = path.canonicalize().with_context(failed)?;
         let old = fs::metadata(&target).with_context(failed)?;
         let folder = target.parent().unwrap_or(Path::new("/"));
-        let new = NamedTempFile::new_in(folder).with_context(failed)?;
+        let name = target.file_name().unwrap_or_default();
+        // Of a renewal that was cut short before it replaced anything.
+        match fs::remove_file(pending_key(&target)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+        .with_context(failed)?;
+        let new = tempfile::Builder::new()
+            .prefix(name)
+            .suffix(".new")
+            .rand_bytes(0)
+            .tempfile_in(folder)
+            .with_context(failed)?;
         let made = new.as_file().metadata().with_context(failed)?;
         if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
             fchown(new.as_file(), Some(old.uid()), Some(old.gid())).with_context(|| {
@@ -190,26 +243,47 @@ impl Replacement {
         new.as_file().set_permissions(mode).with_context(failed)?;
         Ok(Self { target, new })
     }
+
+    /// Writes the new file, to the disk.
+    fn write(&self, content: &str) -> Result<()> {
+        let mut file = self.new.as_file();
+        file.write_all(content.as_bytes())
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("{} cannot be written", self.new.path().display()))
+    }
+
+    /// The new file, which stays if this process ends, and its place.
+    fn keep(self) -> Result<(PathBuf, PathBuf)> {
+        let (_, new) = self.new.keep().context("the new file cannot be kept")?;
+        Ok((new, self.target))
+    }
 }
 
-/// Replaces all files. Each of them is whole at any time; that they fit together
-/// is so before the first and after the last step, which follow upon each other
-/// at once. Who reads in between sees two that do not fit, and reads again.
-fn replace(files: &[(Replacement, &str); 2]) -> Result<()> {
-    for (file, content) in files {
-        let failed = || format!("{} cannot be written", file.target.display());
-        file.new.as_file().write_all(content.as_bytes()).with_context(failed)?;
-        file.new.as_file().sync_all().with_context(failed)?;
+/// Replaces certificate and key. The identity can be used at any time: the new
+/// key is where a client looks for it ([`pending_key`]) before the certificate
+/// changes, and until it is in its place.
+fn replace(certificate: Replacement, pem: &str, key: Replacement, key_pem: &str) -> Result<()> {
+    certificate.write(pem)?;
+    key.write(key_pem)?;
+    let (new_key, key) = key.keep()?;
+    sync_folder(&new_key)?;
+    if let Err(error) = put(certificate.new.path(), &certificate.target) {
+        // The old one is in place, and its key too.
+        let _ = fs::remove_file(&new_key);
+        return Err(error);
     }
-    for (file, _) in files {
-        fs::rename(file.new.path(), &file.target)
-            .with_context(|| format!("{} cannot be replaced", file.target.display()))?;
-    }
-    for (file, _) in files {
-        let folder = file.target.parent().unwrap_or(Path::new("/"));
-        File::open(folder).and_then(|folder| folder.sync_all()).context("the folder")?;
-    }
-    Ok(())
+    put(&new_key, &key)
+}
+
+/// Moves a file to its place, on the disk too when this returns.
+fn put(new: &Path, target: &Path) -> Result<()> {
+    fs::rename(new, target).with_context(|| format!("{} cannot be replaced", target.display()))?;
+    sync_folder(target)
+}
+
+fn sync_folder(file: &Path) -> Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).context("the folder")
 }
 
 fn revoke_old(admin: &Admin, name: &str, certificate: &[u8]) -> Result<()> {
