@@ -56,7 +56,6 @@ enum Command {
     #[command(subcommand)]
     Identity(IdentityCommand),
     Completions(CompletionsArgs),
-    #[command(hide = true)]
     Man(ManArgs),
     Version(VersionArgs),
 }
@@ -82,6 +81,7 @@ Look after tokens and what is in them:
 
 And:
   completions  Print the completions of a shell
+  man          Write the man pages
   version      Print the version
 
 Options:

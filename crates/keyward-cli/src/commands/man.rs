@@ -1,4 +1,4 @@
-//! `keyward man`: for packagers, and so not in the help.
+//! `keyward man`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::Cli;
 
 /// Write the man pages, one for each command
 #[derive(Args, Debug)]
-#[command(after_long_help = "Example:\n  keyward man --out /usr/share/man/man1")]
+#[command(after_long_help = "Example:\n  keyward man --out /usr/local/share/man/man1")]
 pub struct ManArgs {
     /// The folder, made if it is not there
     #[arg(long, value_name = "DIR")]
