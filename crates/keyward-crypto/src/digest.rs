@@ -151,6 +151,26 @@ impl Hash {
         Ok(info.as_slice().to_vec())
     }
 
+    /// The DER OBJECT IDENTIFIER in NIST's tree of hash algorithms, as HashML-DSA has it (FIPS 204
+    /// section 5.4.1); MD5 and SHA-1 have none there.
+    pub(crate) fn nist_oid_der(self) -> Option<[u8; 11]> {
+        let last = match self {
+            Self::Md5 | Self::Sha1 => return None,
+            Self::Sha256 => 1,
+            Self::Sha384 => 2,
+            Self::Sha512 => 3,
+            Self::Sha224 => 4,
+            Self::Sha512_224 => 5,
+            Self::Sha512_256 => 6,
+            Self::Sha3_224 => 7,
+            Self::Sha3_256 => 8,
+            Self::Sha3_384 => 9,
+            Self::Sha3_512 => 10,
+        };
+        // 2.16.840.1.101.3.4.2
+        Some([6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, last])
+    }
+
     /// AWS-LC's description of the function: a constant that lives as long as the process.
     pub(crate) fn evp(self) -> *const EVP_MD {
         // SAFETY: these functions have no arguments and return the address of a constant.

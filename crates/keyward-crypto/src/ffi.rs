@@ -10,12 +10,14 @@ use std::ptr::{self, NonNull};
 
 use aws_lc_sys::{
     BIGNUM, BN_bin2bn, BN_bn2bin, BN_bn2bin_padded, BN_clear_free, BN_num_bytes, CBB, CBB_cleanup,
-    CBB_finish, CBB_init, CBS, CBS_init, CBS_len, EC_KEY, EC_KEY_free, EC_POINT, EC_POINT_free,
-    ECDSA_SIG, ECDSA_SIG_free, ERR_clear_error, EVP_MD_CTX, EVP_MD_CTX_free, EVP_PKEY,
-    EVP_PKEY_CTX, EVP_PKEY_CTX_free, EVP_PKEY_free, EVP_PKEY_get0_EC_KEY, EVP_PKEY_get0_RSA,
-    EVP_PKEY_new, EVP_PKEY_set1_EC_KEY, EVP_PKEY_set1_RSA, EVP_PKEY_up_ref,
-    EVP_marshal_private_key, EVP_marshal_public_key, EVP_parse_private_key, EVP_parse_public_key,
-    OPENSSL_free, RSA, RSA_free,
+    CBB_finish, CBB_init, CBS, CBS_init, CBS_len, CMAC_CTX, CMAC_CTX_free, CRYPTO_memcmp, DH,
+    DH_free, DSA, DSA_SIG, DSA_SIG_free, DSA_free, EC_KEY, EC_KEY_free, EC_POINT, EC_POINT_free,
+    ECDSA_SIG, ECDSA_SIG_free, ERR_clear_error, EVP_CIPHER_CTX, EVP_CIPHER_CTX_free, EVP_MD_CTX,
+    EVP_MD_CTX_free, EVP_PKEY, EVP_PKEY_CTX, EVP_PKEY_CTX_free, EVP_PKEY_free,
+    EVP_PKEY_get_raw_private_key, EVP_PKEY_get_raw_public_key, EVP_PKEY_get0_EC_KEY,
+    EVP_PKEY_get0_RSA, EVP_PKEY_id, EVP_PKEY_new, EVP_PKEY_set1_EC_KEY, EVP_PKEY_set1_RSA,
+    EVP_PKEY_up_ref, EVP_marshal_private_key, EVP_marshal_public_key, EVP_parse_private_key,
+    EVP_parse_public_key, HMAC_CTX, HMAC_CTX_free, OPENSSL_free, RSA, RSA_free,
 };
 use zeroize::Zeroizing;
 
@@ -82,23 +84,30 @@ macro_rules! freed_by {
 
 freed_by! {
     BIGNUM => BN_clear_free,
+    CMAC_CTX => CMAC_CTX_free,
+    DH => DH_free,
+    DSA => DSA_free,
+    DSA_SIG => DSA_SIG_free,
     EC_KEY => EC_KEY_free,
     EC_POINT => EC_POINT_free,
     ECDSA_SIG => ECDSA_SIG_free,
+    EVP_CIPHER_CTX => EVP_CIPHER_CTX_free,
     EVP_MD_CTX => EVP_MD_CTX_free,
     EVP_PKEY => EVP_PKEY_free,
     EVP_PKEY_CTX => EVP_PKEY_CTX_free,
+    HMAC_CTX => HMAC_CTX_free,
     RSA => RSA_free,
 }
 
-/// An RSA or EC key, public or private, that nothing changes any more.
+/// A key of any kind, public or private, that nothing changes any more.
 pub(crate) struct Pkey(Owned<EVP_PKEY>);
 
 // SAFETY: AWS-LC allows any number of threads to use one EVP_PKEY, and the RSA or EC_KEY in it, at
 // once, as long as none calls a mutating function (openssl/evp.h, rsa.h, ec_key.h: "may be used
 // concurrently"). A `Pkey` is complete when it is made, and no code here changes it afterwards:
 // signing, decrypting, marshalling and counting references are documented as non-mutating; RSA's
-// cache of blinding values has a lock of its own.
+// cache of blinding values has a lock of its own. The other kinds (Ed25519, ML-DSA, ML-KEM) are
+// plain bytes that are only read.
 unsafe impl Send for Pkey {}
 // SAFETY: as above.
 unsafe impl Sync for Pkey {}
@@ -146,8 +155,44 @@ impl Pkey {
         Ok(Self(pkey))
     }
 
+    /// Takes over a key that AWS-LC made.
+    ///
+    /// Nothing may change the key afterwards, see `Send` above.
+    pub(crate) fn from_owned(pkey: Owned<EVP_PKEY>) -> Self {
+        Self(pkey)
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut EVP_PKEY {
         self.0.as_ptr()
+    }
+
+    /// EVP_PKEY_RSA and the like.
+    pub(crate) fn id(&self) -> c_int {
+        // SAFETY: the key is valid.
+        unsafe { EVP_PKEY_id(self.as_ptr()) }
+    }
+
+    /// The private key's own bytes, for the kinds that have such a form.
+    pub(crate) fn raw_private_key(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.raw(EVP_PKEY_get_raw_private_key)
+    }
+
+    /// The public key's own bytes, for the kinds that have such a form.
+    pub(crate) fn raw_public_key(&self) -> Result<Vec<u8>> {
+        self.raw(EVP_PKEY_get_raw_public_key).map(|mut bytes| std::mem::take(&mut *bytes))
+    }
+
+    fn raw(&self, read: ReadRaw) -> Result<Zeroizing<Vec<u8>>> {
+        const MISSING: Error = Error::InvalidKey("the key has no such part");
+
+        let mut length = 0;
+        // SAFETY: the key is valid, and with a null buffer only the length is written.
+        check(unsafe { read(self.as_ptr(), ptr::null_mut(), &mut length) }, MISSING)?;
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        // SAFETY: the buffer has the length passed along.
+        check(unsafe { read(self.as_ptr(), bytes.as_mut_ptr(), &mut length) }, MISSING)?;
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// The RSA key inside, or null if this is no RSA key.
@@ -198,6 +243,8 @@ impl Clone for Pkey {
         Self(Owned(self.0.0))
     }
 }
+
+type ReadRaw = unsafe extern "C" fn(*const EVP_PKEY, *mut u8, *mut usize) -> c_int;
 
 /// A buffer that AWS-LC allocated; OPENSSL_free wipes it before it is given back.
 pub(crate) struct Buffer {
@@ -308,6 +355,13 @@ pub(crate) unsafe fn number_bytes_padded(
     let returned = unsafe { BN_bn2bin_padded(bytes.as_mut_ptr(), length, number) };
     check(returned, error)?;
     Ok(bytes)
+}
+
+/// Whether two byte strings are equal, in a time that depends on their lengths only.
+pub(crate) fn equal(one: &[u8], other: &[u8]) -> bool {
+    // SAFETY: both slices are valid for their lengths, and these are equal.
+    one.len() == other.len()
+        && unsafe { CRYPTO_memcmp(one.as_ptr().cast(), other.as_ptr().cast(), one.len()) } == 0
 }
 
 /// Turns AWS-LC's 1 into `Ok`, and everything else into `error`.

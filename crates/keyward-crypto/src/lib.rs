@@ -18,20 +18,42 @@
 //! counts a reference.
 
 pub mod aead;
+pub mod block;
+pub mod ccm;
+pub mod cmac;
 mod curve;
+pub mod dh;
 pub mod digest;
+pub mod dsa;
 pub mod ec;
+pub mod ed25519;
 mod error;
 mod ffi;
+pub mod gcm;
+pub mod hmac;
+pub mod kdf;
 mod key;
 pub mod mac;
+pub mod ml_dsa;
+pub mod ml_kem;
 pub mod random;
 pub mod rsa;
+pub mod wrap;
+pub mod x25519;
 
 pub use crate::aead::SealingKey;
+pub use crate::block::{BlockKey, Counter, Direction};
+pub use crate::cmac::Cmac;
+pub use crate::dh::{DhGroup, DhPrivateKey};
 pub use crate::digest::{Digester, Hash};
+pub use crate::dsa::{DsaParameters, DsaPrivateKey, DsaPublicKey};
 pub use crate::ec::{Curve, EcPrivateKey, EcPublicKey, signature_from_der, signature_to_der};
+pub use crate::ed25519::{Ed25519PrivateKey, Ed25519PublicKey};
 pub use crate::error::{Error, Result};
+pub use crate::hmac::Hmac;
 pub use crate::key::PrivateKey;
 pub use crate::mac::{hkdf_sha256, hmac_sha256, hmac_sha256_verify};
+pub use crate::ml_dsa::{MlDsa, MlDsaPrivateKey, MlDsaPublicKey};
+pub use crate::ml_kem::{MlKem, MlKemPrivateKey, MlKemPublicKey};
 pub use crate::rsa::{RsaPrimes, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey};
+pub use crate::x25519::{X25519PrivateKey, X25519PublicKey};

@@ -1,8 +1,10 @@
-//! HMAC and HKDF with SHA-256, for tickets and for deriving keys.
+//! What the authentication codes have in common; HMAC and HKDF with SHA-256, for tickets and for
+//! deriving keys.
 
 use aws_lc_rs::{hkdf, hmac};
 
 use crate::error::{Error, Result};
+use crate::ffi;
 
 /// HMAC-SHA-256 (RFC 2104) of `data`; the key may have any length.
 #[must_use]
@@ -36,6 +38,17 @@ pub fn hkdf_sha256(secret: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) -> R
         .map_err(|_| TOO_LONG)?
         .fill(out)
         .map_err(|_| TOO_LONG)
+}
+
+/// Checks, in constant time, that `given` is the first `length` bytes of `own`.
+pub(crate) fn compare(own: &[u8], length: usize, given: &[u8]) -> Result<()> {
+    if length == 0 || length > own.len() {
+        return Err(Error::ParameterInvalid("the authentication code is never of that length"));
+    }
+    if given.len() != length {
+        return Err(Error::SignatureLength);
+    }
+    if ffi::equal(&own[..length], given) { Ok(()) } else { Err(Error::SignatureInvalid) }
 }
 
 /// The length of the output in bytes, in the form in which `aws-lc-rs` asks for it.

@@ -1,0 +1,77 @@
+//! Reading vectors.
+
+#![allow(dead_code)]
+
+use std::path::Path;
+
+/// The bytes that a hexadecimal string stands for.
+pub fn unhex(text: &str) -> Vec<u8> {
+    assert!(text.len().is_multiple_of(2), "{text}");
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// The bytes as a hexadecimal string.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A case of a Wycheproof file, see vectors/wycheproof/condense.py.
+pub struct Case {
+    /// The file and tcId, for messages.
+    pub name: String,
+    /// `valid`, `invalid` or `acceptable`.
+    pub result: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Case {
+    /// The bytes of a field.
+    pub fn bytes(&self, field: &str) -> Vec<u8> {
+        unhex(self.text(field))
+    }
+
+    /// A number.
+    pub fn number(&self, field: &str) -> usize {
+        self.text(field).parse().unwrap()
+    }
+
+    /// Whether the case has to succeed.
+    pub fn is_valid(&self) -> bool {
+        self.result == "valid"
+    }
+
+    fn text(&self, field: &str) -> &str {
+        let found = self.fields.iter().find(|(name, _)| name == field);
+        &found.unwrap_or_else(|| panic!("{}: no {field}", self.name)).1
+    }
+}
+
+/// The cases of a file, of which there are at least two kinds or it is no test.
+pub fn wycheproof(file: &str) -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors/wycheproof")
+        .join(file)
+        .with_extension("txt");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let cases: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let mut parts = line.split(' ');
+            let id = parts.next().unwrap();
+            Case {
+                name: format!("{file} {id}"),
+                result: parts.next().unwrap().to_owned(),
+                fields: parts
+                    .map(|part| part.split_once('=').unwrap())
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect(),
+            }
+        })
+        .collect();
+    assert!(cases.iter().any(Case::is_valid), "{file}");
+    cases
+}
