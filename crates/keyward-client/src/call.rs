@@ -130,15 +130,14 @@ impl Client {
         let mut last;
         loop {
             attempts += 1;
+            let mut said = None;
             let wait = match self.attempt(request, limit, deadline) {
                 Ok(frames) => match failure(&frames) {
                     None => return Ok(frames),
                     Some(error) if is_passing(error.code) => {
                         last = error.to_string();
                         let asked = Duration::from_millis(u64::from(error.retry_after_ms));
-                        if Instant::now() + asked >= deadline {
-                            return Err(error.into());
-                        }
+                        said = Some(error);
                         asked.max(pause)
                     }
                     Some(error) => return Err(error.into()),
@@ -159,11 +158,16 @@ impl Client {
             };
             let now = Instant::now();
             if now + wait >= deadline {
-                return Err(self.unreachable(attempts, &last));
+                return Err(match said {
+                    // It is there, and has said why not: that is no outage.
+                    Some(error) => error.into(),
+                    None => self.unreachable(attempts, &last),
+                });
             }
             // The first repeat goes out at once: an idle connection that was
-            // cut while it lay there says nothing about the service.
-            if attempts > 1 {
+            // cut while it lay there says nothing about the service. Who was
+            // told to come later does not come at once.
+            if attempts > 1 || said.is_some() {
                 std::thread::sleep(wait);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
