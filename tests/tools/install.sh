@@ -52,6 +52,7 @@ packages=(
     binutils:/usr/bin/nm
     procps:/usr/bin/kill
     util-linux:/usr/bin/unshare
+    e2fsprogs:/usr/sbin/mkfs.ext4
     shellcheck:/usr/bin/shellcheck
     debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
 )

@@ -59,6 +59,7 @@ pub(crate) const UNKNOWN: &str = "unknown";
 pub(crate) struct Counters {
     started: Instant,
     requests: AtomicU64,
+    put_off: AtomicU64,
     /// By token; `None`: what concerned no token, or none that is there.
     tokens: RwLock<HashMap<Option<Id>, Arc<ByOperation>>>,
 }
@@ -78,6 +79,7 @@ impl Counters {
         Self {
             started: Instant::now(),
             requests: AtomicU64::new(0),
+            put_off: AtomicU64::new(0),
             tokens: RwLock::new(HashMap::new()),
         }
     }
@@ -95,6 +97,16 @@ impl Counters {
         if let Some(counter) = self.of(token).get(operation) {
             counter.failed.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts a request that was told to come later.
+    pub(crate) fn put_off_one(&self) {
+        self.put_off.fetch_add(1, Relaxed);
+    }
+
+    /// The requests that were told to come later.
+    pub(crate) fn put_off(&self) -> u64 {
+        self.put_off.load(Relaxed)
     }
 
     /// All requests.

@@ -96,6 +96,13 @@ impl Workers {
     }
 }
 
+impl Workers {
+    /// Jobs that wait for a thread now.
+    pub(crate) fn waiting(&self) -> u32 {
+        u32::try_from(self.shared.lock().waiting).unwrap_or(u32::MAX)
+    }
+}
+
 impl Drop for Workers {
     fn drop(&mut self) {
         let mut queues = self.shared.lock();

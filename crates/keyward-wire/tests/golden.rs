@@ -335,6 +335,7 @@ fn responses() -> Vec<(&'static str, Response)> {
                         failed: 1,
                     }],
                 }],
+                ..StatusResult::default()
             }),
         ),
     ];

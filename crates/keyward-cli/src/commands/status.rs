@@ -39,14 +39,22 @@ impl StatusArgs {
         if self.json {
             return output::json(&status);
         }
+        let store = match status.store_trouble.as_str() {
+            "" => status.store.clone(),
+            trouble => format!("{}, takes no changes: {trouble}", status.store),
+        };
+        let requests = format!(
+            "{}, {} waiting now, {} told to come later",
+            status.requests, status.waiting, status.put_off
+        );
         output::pairs(&[
             ("Service", admin.config().endpoints.join(", ")),
             ("Software", status.software.clone()),
             ("Process", status.process_id.to_string()),
             ("Up", duration(status.uptime_seconds)),
-            ("Store", status.store.clone()),
+            ("Store", store),
             ("Connections", format!("{} now, {} accepted", status.connections, status.accepted)),
-            ("Requests", status.requests.to_string()),
+            ("Requests", requests),
         ])?;
         let mut table = Table::new(["TOKEN", "OPERATION", "COUNT", "FAILED"]);
         for token in &status.tokens {
@@ -74,6 +82,10 @@ struct StatusView {
     requests: u64,
     accepted: u64,
     store: String,
+    /// Empty: the store takes changes.
+    store_trouble: String,
+    waiting: u32,
+    put_off: u64,
     tokens: Vec<TokenCounts>,
 }
 
@@ -108,6 +120,9 @@ impl From<StatusResult> for StatusView {
             requests: status.requests,
             accepted: status.accepted,
             store: status.store,
+            store_trouble: status.store_trouble,
+            waiting: status.waiting,
+            put_off: status.put_off,
             tokens: status.tokens.into_iter().map(counts).collect(),
         }
     }

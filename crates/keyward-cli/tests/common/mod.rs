@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
+pub mod service;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -18,6 +18,9 @@ impl Engine {
             accepted: self.connected.accepted(),
             store: self.store.name().to_owned(),
             tokens: self.counters.status(label),
+            store_trouble: self.store.trouble().unwrap_or_default(),
+            waiting: self.workers.waiting(),
+            put_off: self.counters.put_off(),
         })))
     }
 }

@@ -162,6 +162,9 @@ impl Engine {
         }
         if let Err(error) = &result {
             self.counters.fail(token, name);
+            if error.code == ErrorCode::Later {
+                self.counters.put_off_one();
+            }
             self.log_failure(uid, id, &label, name, error);
         }
         let revision = match &result {

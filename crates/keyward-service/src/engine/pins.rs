@@ -35,6 +35,9 @@ struct Running {
     /// never more than the tries that there are.
     by_key: Mutex<HashMap<PinKey, u32>>,
     changed: Notify,
+    /// Wrong PINs that the store could not count: nobody may guess for nothing
+    /// while the disk is full.
+    unstored: Mutex<HashMap<PinKey, u32>>,
 }
 
 /// One of the tries, taken while a PIN is verified and the result stored.
@@ -82,6 +85,8 @@ impl Engine {
         Ok(Plan {
             claims: Some(self.claims(call, &access.token, user_type)),
             attempt,
+            // What stays undone is that the counter goes back to zero.
+            optional: true,
             ..Plan::new(changes, answer).about(who(officer))
         })
     }
@@ -188,6 +193,7 @@ impl Engine {
 
     /// Answers to wrong PINs of a token are given at once again.
     pub(super) fn stop_holding_back(&self, token: Id) {
+        lock(&self.attempts.running.unstored).retain(|key, _| key.token != token);
         self.attempts.forget(token);
     }
 
@@ -216,7 +222,7 @@ impl Engine {
 
     /// How a PIN stands for an identity.
     pub(super) fn pin_state(&self, key: PinKey) -> PinState {
-        let wrong = self.state.pin(key).map_or(0, |count| count.wrong);
+        let wrong = self.wrong(key);
         match self.pins.tries.saturating_sub(wrong) {
             _ if wrong == 0 => PinState::Fine,
             0 => PinState::Locked,
@@ -252,9 +258,10 @@ impl Engine {
                 changes.delete(paths::pin(key), count.version);
             }
             self.attempts.forget(key.token);
+            attempt.was_counted();
             return Ok(Tried::Right(changes, attempt));
         }
-        let wrong = counted.map_or(0, |count| count.wrong) + 1;
+        let wrong = self.wrong(key) + 1;
         let count = PinCountRecord { wrong }.encode_to_vec();
         match counted {
             Some(seen) => changes.replace(paths::pin(key), seen.version, count),
@@ -271,9 +278,16 @@ impl Engine {
             outcome: Err(Error::new(ErrorCode::PinIncorrect, message)),
             claims: None,
             attempt: Some(attempt),
+            optional: false,
             delay: delay.min(call.deadline.saturating_duration_since(Instant::now())),
             subject: who(officer).to_owned(),
         })))
+    }
+
+    /// Wrong PINs since the last right one.
+    fn wrong(&self, key: PinKey) -> u32 {
+        let stored = self.state.pin(key).map_or(0, |count| count.wrong);
+        stored + lock(&self.attempts.running.unstored).get(&key).copied().unwrap_or(0)
     }
 
     /// Takes one of the tries that are left.
@@ -285,8 +299,7 @@ impl Engine {
             changed.as_mut().enable();
             {
                 let mut by_key = lock(&running.by_key);
-                let wrong = self.state.pin(key).map_or(0, |count| count.wrong);
-                let left = self.pins.tries.saturating_sub(wrong);
+                let left = self.pins.tries.saturating_sub(self.wrong(key));
                 if left == 0 {
                     return Err(Error::new(
                         ErrorCode::PinLocked,
@@ -333,6 +346,20 @@ impl Attempts {
 
     fn forget(&self, token: Id) {
         lock(&self.wrong).remove(&token);
+    }
+}
+
+impl Attempt {
+    /// It was wrong, and the store could not count it.
+    pub(super) fn was_not_counted(&self) {
+        let mut unstored = lock(&self.running.unstored);
+        let count = unstored.entry(self.key).or_insert(0);
+        *count = count.saturating_add(1);
+    }
+
+    /// The store's counter holds all wrong PINs, or there are none any more.
+    pub(super) fn was_counted(&self) {
+        lock(&self.running.unstored).remove(&self.key);
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub(super) claims: Option<Claims>,
     /// Is given back when the effect is there.
     pub(super) attempt: Option<Attempt>,
+    /// The answer holds even if the store takes no changes just now.
+    pub(super) optional: bool,
     /// For so long the answer is held back.
     pub(super) delay: Duration,
     /// To what it happens, for the audit log.
@@ -80,9 +82,18 @@ impl Engine {
                         if touched.is_some() {
                             self.stamp(&mut plan.outcome, sequence);
                         }
+                        if let Some(attempt) = &plan.attempt {
+                            attempt.was_counted();
+                        }
                     }
                     Err(StoreError::Conflict) => continue,
-                    Err(error @ StoreError::Unavailable(_)) => return Err(unavailable(&error)),
+                    Err(StoreError::Unavailable(_)) if plan.optional => {}
+                    Err(error @ StoreError::Unavailable(_)) => {
+                        if let (Some(attempt), Err(_)) = (&plan.attempt, &plan.outcome) {
+                            attempt.was_not_counted();
+                        }
+                        return Err(unavailable(&error));
+                    }
                 }
             }
             audit(call, operation, &plan);
@@ -210,6 +221,7 @@ impl Plan {
             outcome: Ok(answer),
             claims: None,
             attempt: None,
+            optional: false,
             delay: Duration::ZERO,
             subject: String::new(),
         }

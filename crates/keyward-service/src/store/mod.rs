@@ -87,4 +87,9 @@ pub(crate) trait Store: Send + Sync {
 
     /// Ends what is under way and lets go of what it holds.
     fn close(&self);
+
+    /// Why nothing can be written at present, if that is known.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }

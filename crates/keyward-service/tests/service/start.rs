@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::common::*;
-use keyward_service::ServeError;
 use keyward_service::init::{InitError, Options, init};
+use keyward_service::{ServeError, serve};
 use redb::{Database, TableDefinition};
 
 fn options(dir: &Path) -> Options {
@@ -108,6 +108,48 @@ async fn a_store_that_is_missing_is_not_made_anew() {
     let path = config.data.clone();
     assert!(matches!(refused(config).await, ServeError::Store { .. }));
     assert!(!path.exists());
+}
+
+/// Starts a service in a process of this test; says why it did not start, if so.
+async fn attempt(folder: &Path) -> Option<String> {
+    let started = |_| {};
+    serve(config(folder), started, std::future::ready(())).await.err().map(|e| e.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_is_refused_with_its_name_and_never_with_a_panic() {
+    let folder = folder();
+    let path = folder.path().join("service/store.redb");
+    let whole = fs::read(&path).unwrap();
+    let check = async |what: String, content: Vec<u8>, must_fail: bool| {
+        fs::write(&path, &content).unwrap();
+        match attempt(folder.path()).await {
+            Some(error) => {
+                assert!(error.contains("store.redb"), "{what}: {error}");
+                assert!(error.contains("backup") || error.contains("decrypt"), "{what}: {error}");
+            }
+            None => assert!(!must_fail, "{what}: it started"),
+        }
+    };
+    check("empty".to_owned(), Vec::new(), true).await;
+    check("garbage".to_owned(), b"-----BEGIN".repeat(500), true).await;
+    check("zeros".to_owned(), vec![0; whole.len()], true).await;
+    for length in [1, 100, 511, 4096, 5000, whole.len() / 4] {
+        check(format!("cut to {length}"), whole[..length].to_vec(), true).await;
+    }
+    for position in (0..whole.len()).step_by(whole.len() / 60 + 1) {
+        let mut changed = whole.clone();
+        let end = (position + 64).min(whole.len());
+        changed[position..end].iter_mut().for_each(|byte| *byte ^= 0x55);
+        // What nobody uses may be changed.
+        check(format!("changed at {position}"), changed, false).await;
+    }
+    let used = whole.windows(11).position(|window| window == b"meta/format").unwrap();
+    let mut changed = whole.clone();
+    changed[used] ^= 1;
+    check("a key changed".to_owned(), changed, true).await;
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(attempt(folder.path()).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
