@@ -17,6 +17,7 @@ on_each_jdk! {
     an_ec_key_made_in_the_token_lives_its_whole_life
     a_jks_file_is_brought_into_the_token
     a_pkcs12_file_is_brought_into_the_token
+    a_key_without_a_label_goes_by_that_of_its_certificate
     jarsigner_signs_with_a_key_in_the_token
 }
 
@@ -147,6 +148,52 @@ fn brought_in(tools: &Tools, store: &Path, kind: &str) {
     jvm.ask("handshake 1 TLSv1.3 TLS_AES_128_GCM_SHA256");
     assert_eq!(tools.node.asked("sign") - before, 2);
     jvm.finish();
+}
+
+/// SunPKCS11 looks at no label of a key: pkcs11-tool's keys may have none.
+fn a_key_without_a_label_goes_by_that_of_its_certificate(jdk: u32) {
+    let tools = Tools::new(jdk, Found::InTheList);
+    let (key, certificate) = (tools.file("plain.key"), tools.file("plain.pem"));
+    run(Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-subj", "/CN=plain", "-days", "30", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate));
+    let write = |kind: &str, file: &Path, label: &[&str]| {
+        let form = if kind == "cert" { "x509" } else { "pkey" };
+        let der = tools.file(&format!("{kind}.der"));
+        run(Command::new("openssl")
+            .args([form, "-outform", "DER", "-in"])
+            .arg(file)
+            .arg("-out")
+            .arg(&der));
+        run(Command::new("pkcs11-tool")
+            .env("KEYWARD_CONFIG", &tools.node.config)
+            .arg("--module")
+            .arg(common::jvm::module())
+            .args(["--login", "--pin", "1234", "--type", kind, "--id", "f00d", "--write-object"])
+            .arg(der)
+            .args(label));
+    };
+    write("privkey", &key, &[]);
+    write("cert", &certificate, &["--label", "by-certificate"]);
+    let seen = tools.only_key();
+    assert_eq!((&seen["label"], &seen["name"]), (&Value::from(""), &Value::from("by-certificate")));
+
+    let listed = tools.keytool(&["-list"]);
+    assert!(listed.contains("by-certificate, PrivateKeyEntry"), "{listed}");
+    let request = tools.file("plain.csr");
+    let before = tools.node.asked("sign");
+    tools.keytool(&["-certreq", "-alias", "by-certificate", "-file", request.to_str().unwrap()]);
+    assert_eq!(tools.node.asked("sign") - before, 1);
+    run(Command::new("openssl").args(["req", "-verify", "-noout", "-in"]).arg(&request));
+
+    // Both go by the new alias then, and are deleted by it.
+    tools.keytool(&["-changealias", "-alias", "by-certificate", "-destalias", "other"]);
+    assert_eq!(tools.only_key()["name"], "other");
+    tools.keytool(&["-delete", "-alias", "other"]);
+    assert!(tools.keytool(&["-list"]).contains("contains 0 entries"));
 }
 
 fn jarsigner_signs_with_a_key_in_the_token(jdk: u32) {

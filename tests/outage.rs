@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use common::Service;
 use common::alone::{TOKEN, alone, configure};
-use common::raw::{Module, P256, Template, call, ok};
+use common::gate::Gate;
+use common::raw::{Module, P256, Rv, Template, call, mechanism, ok};
 use cryptoki_sys::*;
 
 const DIGEST: [u8; 32] = [9; 32];
@@ -287,6 +288,95 @@ fn a_renewed_identity_is_read_from_the_disk() {
         module.login(session, common::PIN).unwrap();
         module.sign_with(session, CKM_ECDSA, key, &DIGEST).unwrap();
     });
+}
+
+/// The JDK calls C_Decrypt where it holds up garbage collection, so that in
+/// profile `tls` a second is all that it may take.
+#[test]
+fn decryption_in_profile_tls_waits_a_second_and_nothing_else_does() {
+    const WHOLE_CALL: &str = "[deadlines]\nrequest_ms = 2500\ncall_ms = 2500\n";
+    const SECRET: &[u8] = b"a pre-master secret";
+    alone(|| {
+        let service = Service::start();
+        service.token(TOKEN);
+        let key = ["key", "generate", "--token", TOKEN, "--type", "rsa:2048", "--label", "k"];
+        service.admin(&key);
+        let gate = Gate::before(&service.endpoint);
+        for profile in ["tls", "full"] {
+            let config = service.identity(profile, &[TOKEN], &["--profile", profile]);
+            let text = std::fs::read_to_string(&config).unwrap();
+            let changed = text
+                .replace(&service.endpoint, &gate.endpoint)
+                .replace("[deadlines]\n", WHOLE_CALL);
+            std::fs::write(&config, changed).unwrap();
+            configure(&config);
+            let module = Module::initialized();
+            let session = module.user();
+            let key_of =
+                |class| module.find(session, Template::new().number(CKA_CLASS, class)).unwrap()[0];
+            let (public, private) = (key_of(CKO_PUBLIC_KEY), key_of(CKO_PRIVATE_KEY));
+            let ciphertext = encrypt(&module, session, public, SECRET);
+            assert_eq!(decrypt(&module, session, private, &ciphertext).unwrap(), SECRET);
+
+            gate.close();
+            let started = Instant::now();
+            let refused = decrypt(&module, session, private, &ciphertext);
+            let took = started.elapsed();
+            gate.open();
+            assert_eq!(refused, Err(CKR_DEVICE_ERROR));
+            let (least, most) = match profile {
+                "tls" => (900, 2000),
+                _ => (2400, 4000),
+            };
+            let allowed = Duration::from_millis(least)..Duration::from_millis(most);
+            assert!(allowed.contains(&took), "{profile}: {took:?}");
+            assert_eq!(decrypt(&module, session, private, &ciphertext).unwrap(), SECRET);
+
+            // A signature has the whole call's time.
+            gate.close();
+            let started = Instant::now();
+            let refused = module.sign_with(session, CKM_RSA_PKCS, private, &DIGEST);
+            let took = started.elapsed();
+            gate.open();
+            assert_eq!(refused, Err(CKR_DEVICE_ERROR));
+            assert!(took > Duration::from_millis(2400), "{profile}: {took:?}");
+            module.sign_with(session, CKM_RSA_PKCS, private, &DIGEST).unwrap();
+            assert_eq!(module.finalize(), CKR_OK);
+        }
+    });
+}
+
+fn encrypt(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    data: &[u8],
+) -> Vec<u8> {
+    let mut mechanism = mechanism(CKM_RSA_PKCS);
+    ok(call!(module, C_EncryptInit(session, &raw mut mechanism, key))).unwrap();
+    let mut output = vec![0; 256];
+    let mut length = 256;
+    let (input, size) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+    let output_at = output.as_mut_ptr();
+    ok(call!(module, C_Encrypt(session, input, size, output_at, &raw mut length))).unwrap();
+    output
+}
+
+fn decrypt(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    data: &[u8],
+) -> Rv<Vec<u8>> {
+    let mut mechanism = mechanism(CKM_RSA_PKCS);
+    ok(call!(module, C_DecryptInit(session, &raw mut mechanism, key)))?;
+    let mut output = vec![0; 256];
+    let mut length = 256;
+    let (input, size) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+    let output_at = output.as_mut_ptr();
+    ok(call!(module, C_Decrypt(session, input, size, output_at, &raw mut length)))?;
+    output.truncate(length as usize);
+    Ok(output)
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod alone;
+pub mod gate;
 pub mod jvm;
 pub mod outside;
 pub mod raw;
