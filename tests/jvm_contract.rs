@@ -284,6 +284,9 @@ fn point_08_a_read_only_token_says_that_it_is_write_protected(jdk: u32) {
     let mut jvm = ready(&node, PIN);
     let error = jvm.refused("store another");
     assert!(error.contains("write-protected"), "{error}");
+    // The JDK reads it from the token's flags and does not try.
+    let refused: Vec<_> = node.calls().into_iter().filter(|(_, rv)| rv.contains("WRITE")).collect();
+    assert!(refused.is_empty(), "{refused:?}");
     jvm.ask(&format!("handshake 1 {TLS13}"));
     jvm.finish();
 }
