@@ -4,8 +4,9 @@
  * Generated from src/abi/table.rs; do not edit.
  *
  * The types come from the PKCS#11 headers of your choice (OASIS, p11-kit,
- * NSS); include them first. Hosts call through C_GetFunctionList; the other
- * symbols are there for those that look functions up by name.
+ * NSS); include them first. What is newer than they are is left out. Hosts call
+ * through C_GetFunctionList or C_GetInterface; the other symbols are there for
+ * those that look functions up by name.
  */
 
 #ifndef KEYWARD_PKCS11_H
@@ -396,6 +397,254 @@ CK_RV C_GetFunctionStatus(
 
 CK_RV C_CancelFunction(
     CK_SESSION_HANDLE hSession);
+
+#if CRYPTOKI_VERSION_MAJOR >= 3
+
+CK_RV C_GetInterfaceList(
+    CK_INTERFACE_PTR pInterfacesList,
+    CK_ULONG_PTR pulCount);
+
+CK_RV C_GetInterface(
+    CK_UTF8CHAR_PTR pInterfaceName,
+    CK_VERSION_PTR pVersion,
+    CK_INTERFACE_PTR_PTR ppInterface,
+    CK_FLAGS flags);
+
+CK_RV C_LoginUser(
+    CK_SESSION_HANDLE hSession,
+    CK_USER_TYPE userType,
+    CK_UTF8CHAR_PTR pPin,
+    CK_ULONG ulPinLen,
+    CK_UTF8CHAR_PTR pUsername,
+    CK_ULONG ulUsernameLen);
+
+CK_RV C_SessionCancel(
+    CK_SESSION_HANDLE hSession,
+    CK_FLAGS flags);
+
+CK_RV C_MessageEncryptInit(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hKey);
+
+CK_RV C_EncryptMessage(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pAssociatedData,
+    CK_ULONG ulAssociatedDataLen,
+    CK_BYTE_PTR pPlaintext,
+    CK_ULONG ulPlaintextLen,
+    CK_BYTE_PTR pCiphertext,
+    CK_ULONG_PTR pulCiphertextLen);
+
+CK_RV C_EncryptMessageBegin(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pAssociatedData,
+    CK_ULONG ulAssociatedDataLen);
+
+CK_RV C_EncryptMessageNext(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pPlaintextPart,
+    CK_ULONG ulPlaintextPartLen,
+    CK_BYTE_PTR pCiphertextPart,
+    CK_ULONG_PTR pulCiphertextPartLen,
+    CK_FLAGS flags);
+
+CK_RV C_MessageEncryptFinal(
+    CK_SESSION_HANDLE hSession);
+
+CK_RV C_MessageDecryptInit(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hKey);
+
+CK_RV C_DecryptMessage(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pAssociatedData,
+    CK_ULONG ulAssociatedDataLen,
+    CK_BYTE_PTR pCiphertext,
+    CK_ULONG ulCiphertextLen,
+    CK_BYTE_PTR pPlaintext,
+    CK_ULONG_PTR pulPlaintextLen);
+
+CK_RV C_DecryptMessageBegin(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pAssociatedData,
+    CK_ULONG ulAssociatedDataLen);
+
+CK_RV C_DecryptMessageNext(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pCiphertextPart,
+    CK_ULONG ulCiphertextPartLen,
+    CK_BYTE_PTR pPlaintextPart,
+    CK_ULONG_PTR pulPlaintextPartLen,
+    CK_FLAGS flags);
+
+CK_RV C_MessageDecryptFinal(
+    CK_SESSION_HANDLE hSession);
+
+CK_RV C_MessageSignInit(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hKey);
+
+CK_RV C_SignMessage(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pData,
+    CK_ULONG ulDataLen,
+    CK_BYTE_PTR pSignature,
+    CK_ULONG_PTR pulSignatureLen);
+
+CK_RV C_SignMessageBegin(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen);
+
+CK_RV C_SignMessageNext(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pData,
+    CK_ULONG ulDataLen,
+    CK_BYTE_PTR pSignature,
+    CK_ULONG_PTR pulSignatureLen);
+
+CK_RV C_MessageSignFinal(
+    CK_SESSION_HANDLE hSession);
+
+CK_RV C_MessageVerifyInit(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hKey);
+
+CK_RV C_VerifyMessage(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pData,
+    CK_ULONG ulDataLen,
+    CK_BYTE_PTR pSignature,
+    CK_ULONG ulSignatureLen);
+
+CK_RV C_VerifyMessageBegin(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen);
+
+CK_RV C_VerifyMessageNext(
+    CK_SESSION_HANDLE hSession,
+    CK_VOID_PTR pParameter,
+    CK_ULONG ulParameterLen,
+    CK_BYTE_PTR pData,
+    CK_ULONG ulDataLen,
+    CK_BYTE_PTR pSignature,
+    CK_ULONG ulSignatureLen);
+
+CK_RV C_MessageVerifyFinal(
+    CK_SESSION_HANDLE hSession);
+
+#endif
+
+#if CRYPTOKI_VERSION_MAJOR > 3 || CRYPTOKI_VERSION_MAJOR == 3 && CRYPTOKI_VERSION_MINOR >= 2
+
+CK_RV C_EncapsulateKey(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hPublicKey,
+    CK_ATTRIBUTE_PTR pTemplate,
+    CK_ULONG ulAttributeCount,
+    CK_BYTE_PTR pCiphertext,
+    CK_ULONG_PTR pulCiphertextLen,
+    CK_OBJECT_HANDLE_PTR phKey);
+
+CK_RV C_DecapsulateKey(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hPrivateKey,
+    CK_ATTRIBUTE_PTR pTemplate,
+    CK_ULONG ulAttributeCount,
+    CK_BYTE_PTR pCiphertext,
+    CK_ULONG ulCiphertextLen,
+    CK_OBJECT_HANDLE_PTR phKey);
+
+CK_RV C_VerifySignatureInit(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hKey,
+    CK_BYTE_PTR pSignature,
+    CK_ULONG ulSignatureLen);
+
+CK_RV C_VerifySignature(
+    CK_SESSION_HANDLE hSession,
+    CK_BYTE_PTR pData,
+    CK_ULONG ulDataLen);
+
+CK_RV C_VerifySignatureUpdate(
+    CK_SESSION_HANDLE hSession,
+    CK_BYTE_PTR pPart,
+    CK_ULONG ulPartLen);
+
+CK_RV C_VerifySignatureFinal(
+    CK_SESSION_HANDLE hSession);
+
+CK_RV C_GetSessionValidationFlags(
+    CK_SESSION_HANDLE hSession,
+    CK_SESSION_VALIDATION_FLAGS_TYPE type,
+    CK_FLAGS_PTR pFlags);
+
+CK_RV C_AsyncComplete(
+    CK_SESSION_HANDLE hSession,
+    CK_UTF8CHAR_PTR pFunctionName,
+    CK_ASYNC_DATA_PTR pResult);
+
+CK_RV C_AsyncGetID(
+    CK_SESSION_HANDLE hSession,
+    CK_UTF8CHAR_PTR pFunctionName,
+    CK_ULONG_PTR pulID);
+
+CK_RV C_AsyncJoin(
+    CK_SESSION_HANDLE hSession,
+    CK_UTF8CHAR_PTR pFunctionName,
+    CK_ULONG ulID,
+    CK_BYTE_PTR pData,
+    CK_ULONG ulData);
+
+CK_RV C_WrapKeyAuthenticated(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hWrappingKey,
+    CK_OBJECT_HANDLE hKey,
+    CK_BYTE_PTR pAssociatedData,
+    CK_ULONG ulAssociatedDataLen,
+    CK_BYTE_PTR pWrappedKey,
+    CK_ULONG_PTR pulWrappedKeyLen);
+
+CK_RV C_UnwrapKeyAuthenticated(
+    CK_SESSION_HANDLE hSession,
+    CK_MECHANISM_PTR pMechanism,
+    CK_OBJECT_HANDLE hUnwrappingKey,
+    CK_BYTE_PTR pWrappedKey,
+    CK_ULONG ulWrappedKeyLen,
+    CK_ATTRIBUTE_PTR pTemplate,
+    CK_ULONG ulAttributeCount,
+    CK_BYTE_PTR pAssociatedData,
+    CK_ULONG ulAssociatedDataLen,
+    CK_OBJECT_HANDLE_PTR phKey);
+
+#endif
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,7 @@ mod error;
 mod library;
 mod log;
 mod object;
+mod random;
 mod remote;
 mod session;
 mod slot;

@@ -1,7 +1,7 @@
 //! What C_Initialize makes and C_Finalize ends: config, slots, sessions.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use cryptoki_sys::*;
 use keyward_client::Config;
@@ -9,6 +9,7 @@ use keyward_client::config::Profile;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::random::Random;
 use crate::remote::Remote;
 use crate::session::{Session, Sessions};
 use crate::slot::Slot;
@@ -26,6 +27,8 @@ pub(crate) struct Library {
     pub(crate) log: Log,
     pub(crate) profile: Profile,
     pub(crate) sessions: Sessions,
+    pub(crate) random: Random,
+    ended: (Mutex<bool>, Condvar),
     /// `None` until the service has said which tokens there are.
     slots: Mutex<Option<Slots>>,
 }
@@ -48,6 +51,8 @@ impl Library {
             log: Log::new(&config.log),
             profile,
             sessions: Sessions::default(),
+            random: Random::default(),
+            ended: Default::default(),
             slots: Mutex::new((!named.is_empty()).then(|| named.into())),
             remote: Remote::new(config),
         })
@@ -67,6 +72,18 @@ impl Library {
             .collect();
         *slots = Some(Arc::clone(&found));
         Ok(found)
+    }
+
+    /// C_Finalize was called: whoever waits for it goes on.
+    pub(crate) fn end(&self) {
+        *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.1.notify_all();
+    }
+
+    /// Waits for C_Finalize, as long as it takes.
+    pub(crate) fn wait_for_end(&self) {
+        let ended = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.ended.1.wait_while(ended, |ended| !*ended));
     }
 
     /// A slot by its id.

@@ -65,7 +65,6 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
         "KEY_TYPE_INCONSISTENT",
         WRONG_CLASS,
     ),
-    ("seed", "OK", "RANDOM_SEED_NOT_SUPPORTED", "the generator seeds itself"),
     ("sign after logout", "OBJECT_HANDLE_INVALID", "USER_NOT_LOGGED_IN", KNOWN),
     (
         "sign with the same handle",

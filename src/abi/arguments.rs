@@ -71,6 +71,15 @@ pub(super) unsafe fn room<T>(buffer: *mut T, length: CK_ULONG_PTR, needed: usize
     if buffer.is_null() { Ok(Room::Asked) } else { Err(CKR_BUFFER_TOO_SMALL.into()) }
 }
 
+/// Whether an operation goes on although its function was called: the host asked
+/// for the length, or its buffer was too short.
+pub(super) fn goes_on(room: &Result<Room>) -> bool {
+    match room {
+        Ok(room) => *room == Room::Asked,
+        Err(error) => error.rv == CKR_BUFFER_TOO_SMALL,
+    }
+}
+
 /// Gives a result to the host, in the manner of section 5.2.
 ///
 /// # Errors

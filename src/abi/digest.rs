@@ -1,14 +1,15 @@
 //! Message digesting (section 5.12). Nothing here goes to the service.
 
 use cryptoki_sys::*;
-use keyward_crypto::digest::Digester;
 use keyward_token::mechanism::{self, Family};
 
-use super::arguments::{Room, bytes, give, room};
+use super::arguments::{bytes, give, room};
+use super::operation::{Place, take, take_for};
 use super::parameter;
-use crate::error::Result;
+use super::signature::whole;
+use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::session::Session;
+use crate::session::Digest;
 
 pub(super) unsafe fn init(
     library: &Library,
@@ -16,7 +17,7 @@ pub(super) unsafe fn init(
     mechanism: CK_MECHANISM_PTR,
 ) -> Result<()> {
     let session = library.session(session)?;
-    // SAFETY: the host's promise.
+    // SAFETY: the host's promise, here and in all that follow.
     let Some((number, _)) = (unsafe { parameter::read(mechanism) })? else {
         session.operations().digest = None;
         return Ok(());
@@ -28,7 +29,7 @@ pub(super) unsafe fn init(
     if operations.digest.is_some() {
         return Err(CKR_OPERATION_ACTIVE.into());
     }
-    operations.digest = Some(Digester::new(hash));
+    operations.digest = Some(Digest::new(hash));
     Ok(())
 }
 
@@ -40,23 +41,8 @@ pub(super) unsafe fn digest(
     result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
-    let session = library.session(session)?;
-    let mut digester = take(&session)?;
-    // SAFETY: the host's promise.
-    match unsafe { room(result, length, digester.hash().length()) } {
-        Ok(Room::Enough) => {}
-        other => {
-            if !matches!(&other, Err(error) if error.rv != CKR_BUFFER_TOO_SMALL) {
-                session.operations().digest = Some(digester);
-            }
-            return other.map(|_| ());
-        }
-    }
-    // SAFETY: the host's promise.
-    digester.update(unsafe { bytes(data, data_length) }?);
-    // SAFETY: the host's promise.
-    unsafe { give(&digester.finish(), result, length) }?;
-    Ok(())
+    // SAFETY: as above.
+    unsafe { end(library, session, Some((data, data_length)), result, length) }
 }
 
 pub(super) unsafe fn update(
@@ -66,10 +52,37 @@ pub(super) unsafe fn update(
     part_length: CK_ULONG,
 ) -> Result<()> {
     let session = library.session(session)?;
-    let mut digester = take(&session)?;
-    // SAFETY: the host's promise.
-    digester.update(unsafe { bytes(part, part_length) }?);
-    session.operations().digest = Some(digester);
+    let mut digest = take(&session, DIGEST)?;
+    // SAFETY: as above.
+    digest.update(unsafe { bytes(part, part_length) }?);
+    *DIGEST(&mut session.operations()) = Some(digest);
+    Ok(())
+}
+
+/// The value of a secret key, where it may be read. A key that cannot be
+/// digested leaves the digest as it was.
+pub(super) unsafe fn key(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+) -> Result<()> {
+    let session = library.session(session)?;
+    if session.operations().digest.is_none() {
+        return Err(CKR_OPERATION_NOT_INITIALIZED.into());
+    }
+    let known = session.slot.key(&library.remote, key)?;
+    let readable = (known.object.class() == CKO_SECRET_KEY)
+        .then(|| known.object.read(CKA_VALUE).ok())
+        .flatten();
+    let Some(keyward_token::Value::Bytes(value)) = readable else {
+        return Err(Error::new(
+            CKR_KEY_INDIGESTIBLE,
+            "only the value of a secret key that may be read is digested",
+        ));
+    };
+    let mut operations = session.operations();
+    let digest = operations.digest.as_mut().ok_or(CKR_OPERATION_NOT_INITIALIZED)?;
+    digest.update(value);
     Ok(())
 }
 
@@ -79,11 +92,34 @@ pub(super) unsafe fn finish(
     result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
-    // SAFETY: no data, and the host's promise for the rest.
-    unsafe { digest(library, session, std::ptr::null_mut(), 0, result, length) }
+    // SAFETY: as above.
+    unsafe { end(library, session, None, result, length) }
 }
 
-fn take(session: &Session) -> Result<Digester> {
-    let taken = session.operations().digest.take();
-    taken.ok_or_else(|| CKR_OPERATION_NOT_INITIALIZED.into())
+/// The whole in one call if there is `data`, else the end of several.
+unsafe fn end(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    data: Option<(CK_BYTE_PTR, CK_ULONG)>,
+    result: CK_BYTE_PTR,
+    length: CK_ULONG_PTR,
+) -> Result<()> {
+    let session = library.session(session)?;
+    let enough = |digest: &Digest| {
+        whole(digest.in_parts, data.is_some())?;
+        // SAFETY: as above.
+        unsafe { room(result, length, digest.length()) }
+    };
+    let Some(mut digest) = take_for(&session, DIGEST, enough)? else {
+        return Ok(());
+    };
+    if let Some((data, data_length)) = data {
+        // SAFETY: as above.
+        digest.update(unsafe { bytes(data, data_length) }?);
+    }
+    // SAFETY: as above.
+    unsafe { give(&digest.finish(), result, length) }?;
+    Ok(())
 }
+
+pub(super) const DIGEST: Place<Digest> = |operations| &mut operations.digest;

@@ -5,15 +5,18 @@
 
 use cryptoki_sys::*;
 
-use super::arguments::{Room, bytes, give, put, room};
+use zeroize::Zeroizing;
+
+use super::arguments::{bytes, give, goes_on, room};
 use super::operation::{Place, begin, take};
+use super::signature::whole;
 use crate::error::Result;
 use crate::library::Library;
 use crate::session::{Cipher, Session};
 
 /// Encryption or decryption.
 #[derive(Clone, Copy)]
-enum Way {
+pub(super) enum Way {
     Encrypt,
     Decrypt,
 }
@@ -26,7 +29,7 @@ impl Way {
         }
     }
 
-    fn place(self) -> Place<Cipher> {
+    pub(super) fn place(self) -> Place<Cipher> {
         match self {
             Self::Encrypt => |operations| &mut operations.encryption,
             Self::Decrypt => |operations| &mut operations.decryption,
@@ -52,61 +55,76 @@ unsafe fn init(
     unsafe { begin(library, session, mechanism, key, way.place(), make) }
 }
 
-/// The whole in one call, or the end of several: `data` is what is still to be
-/// added.
+/// The whole in one call if there is `data`, else the end of several.
 unsafe fn finish(
     way: Way,
     library: &Library,
     session: CK_SESSION_HANDLE,
-    data: (CK_BYTE_PTR, CK_ULONG),
+    data: Option<(CK_BYTE_PTR, CK_ULONG)>,
     result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     let session = library.session(session)?;
     let mut cipher = take(&session, way.place())?;
+    whole(cipher.in_parts, data.is_some())?;
     if result.is_null() {
+        let more = data.map_or(0, |(_, length)| length as usize);
         // SAFETY: the host's promise.
-        unsafe { room(result, length, cipher.bound) }?;
+        unsafe { room(result, length, cipher.bound(more)) }?;
         way.put_back(&session, cipher);
         return Ok(());
     }
-    if !cipher.is_done() {
+    if let Some((data, data_length)) = data
+        && !cipher.is_done()
+    {
         // SAFETY: the host's promise.
-        cipher.update(unsafe { bytes(data.0, data.1) }?)?;
+        cipher.add(unsafe { bytes(data, data_length) }?)?;
     }
     let output = match way {
         Way::Encrypt => cipher.encrypt()?,
         Way::Decrypt => cipher.decrypt(&session.slot, &library.remote)?,
     };
     // SAFETY: the host's promise.
-    match unsafe { give(output, result, length) } {
-        Ok(Room::Enough | Room::Asked) => Ok(()),
-        Err(error) => {
-            if error.rv == CKR_BUFFER_TOO_SMALL {
-                way.put_back(&session, cipher);
-            }
-            Err(error)
-        }
+    let room = unsafe { give(output, result, length) };
+    if goes_on(&room) {
+        way.put_back(&session, cipher);
     }
+    room.map(|_| ())
 }
 
-/// A part of the data: RSA gives nothing before the end.
-unsafe fn update(
+/// A part of the data: what it gives, or `None` if the host asked for the
+/// length. RSA gives nothing before the end.
+///
+/// # Errors
+/// CKR_BUFFER_TOO_SMALL: the part was not taken. Any other error has ended the
+/// operation.
+///
+/// # Safety
+/// As C_EncryptUpdate and C_DecryptUpdate.
+pub(super) unsafe fn update(
     way: Way,
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    part: CK_BYTE_PTR,
-    part_length: CK_ULONG,
+    session: &Session,
+    part: (CK_BYTE_PTR, CK_ULONG),
+    result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
-) -> Result<()> {
-    let session = library.session(session)?;
-    let mut cipher = take(&session, way.place())?;
-    // SAFETY: the host's promise.
-    cipher.update(unsafe { bytes(part, part_length) }?)?;
-    // SAFETY: the host's promise.
-    unsafe { put(length, 0) }?;
-    way.put_back(&session, cipher);
-    Ok(())
+) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut cipher = take(session, way.place())?;
+    // SAFETY: the host's promise, here and below.
+    let part = unsafe { bytes(part.0, part.1) }?;
+    // SAFETY: as above.
+    let room = unsafe { room(result, length, 0) };
+    if goes_on(&room) {
+        way.put_back(session, cipher);
+        return room.map(|_| None);
+    }
+    room?;
+    cipher.add(part)?;
+    cipher.in_parts = true;
+    let output: Zeroizing<Vec<u8>> = Zeroizing::default();
+    // SAFETY: as above.
+    unsafe { give(&output, result, length) }?;
+    way.put_back(session, cipher);
+    Ok(Some(output))
 }
 
 pub(super) unsafe fn encrypt_init(
@@ -128,7 +146,7 @@ pub(super) unsafe fn encrypt(
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     // SAFETY: as above.
-    unsafe { finish(Way::Encrypt, library, session, (data, data_length), result, length) }
+    unsafe { finish(Way::Encrypt, library, session, Some((data, data_length)), result, length) }
 }
 
 pub(super) unsafe fn encrypt_update(
@@ -136,11 +154,13 @@ pub(super) unsafe fn encrypt_update(
     session: CK_SESSION_HANDLE,
     part: CK_BYTE_PTR,
     part_length: CK_ULONG,
-    _result: CK_BYTE_PTR,
+    result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
+    let session = library.session(session)?;
     // SAFETY: as above.
-    unsafe { update(Way::Encrypt, library, session, part, part_length, length) }
+    unsafe { update(Way::Encrypt, &session, (part, part_length), result, length) }?;
+    Ok(())
 }
 
 pub(super) unsafe fn encrypt_final(
@@ -150,7 +170,7 @@ pub(super) unsafe fn encrypt_final(
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     // SAFETY: as above.
-    unsafe { finish(Way::Encrypt, library, session, NOTHING, result, length) }
+    unsafe { finish(Way::Encrypt, library, session, None, result, length) }
 }
 
 pub(super) unsafe fn decrypt_init(
@@ -172,7 +192,7 @@ pub(super) unsafe fn decrypt(
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     // SAFETY: as above.
-    unsafe { finish(Way::Decrypt, library, session, (data, data_length), result, length) }
+    unsafe { finish(Way::Decrypt, library, session, Some((data, data_length)), result, length) }
 }
 
 pub(super) unsafe fn decrypt_update(
@@ -180,11 +200,13 @@ pub(super) unsafe fn decrypt_update(
     session: CK_SESSION_HANDLE,
     part: CK_BYTE_PTR,
     part_length: CK_ULONG,
-    _result: CK_BYTE_PTR,
+    result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
+    let session = library.session(session)?;
     // SAFETY: as above.
-    unsafe { update(Way::Decrypt, library, session, part, part_length, length) }
+    unsafe { update(Way::Decrypt, &session, (part, part_length), result, length) }?;
+    Ok(())
 }
 
 pub(super) unsafe fn decrypt_final(
@@ -194,8 +216,5 @@ pub(super) unsafe fn decrypt_final(
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     // SAFETY: as above.
-    unsafe { finish(Way::Decrypt, library, session, NOTHING, result, length) }
+    unsafe { finish(Way::Decrypt, library, session, None, result, length) }
 }
-
-/// No data.
-const NOTHING: (CK_BYTE_PTR, CK_ULONG) = (std::ptr::null_mut(), 0);

@@ -11,6 +11,11 @@ use crate::library::Library;
 /// Who makes the module, as CK_INFO and CK_TOKEN_INFO say it.
 pub(super) const MANUFACTURER: &str = "Keyward";
 
+/// The versions whose functions are there, and which function list says so.
+pub(super) const V2_40: CK_VERSION = CK_VERSION { major: 2, minor: 40 };
+pub(super) const V3_0: CK_VERSION = CK_VERSION { major: 3, minor: 0 };
+pub(super) const V3_2: CK_VERSION = CK_VERSION { major: 3, minor: 2 };
+
 pub(super) unsafe fn initialize(arguments: CK_VOID_PTR) -> Result<()> {
     if !arguments.is_null() {
         // SAFETY: not null, so the host points to CK_C_INITIALIZE_ARGS.
@@ -45,13 +50,20 @@ pub(super) unsafe fn finalize(reserved: CK_VOID_PTR) -> Result<()> {
     process::finalize()
 }
 
+/// C_GetInfo by name and through the list of v2.40.
 pub(super) unsafe fn info(_: &Library, info: CK_INFO_PTR) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { put_info(info, V2_40) }
+}
+
+/// C_GetInfo through the list of `version`.
+pub(super) unsafe fn put_info(info: CK_INFO_PTR, version: CK_VERSION) -> Result<()> {
     let value = CK_INFO {
-        cryptokiVersion: CK_VERSION { major: 2, minor: 40 },
+        cryptokiVersion: version,
         manufacturerID: padded(MANUFACTURER),
         flags: 0,
         libraryDescription: padded("Keyward PKCS#11 module"),
-        libraryVersion: version(),
+        libraryVersion: self::version(),
     };
     // SAFETY: the host's promise.
     unsafe { put(info, value) }

@@ -2,7 +2,7 @@
 //! file is not what the table says; `KEYWARD_BLESS=1 cargo test header` writes
 //! it anew.
 
-use super::table::FUNCTIONS;
+use super::table::{FUNCTIONS_2_40, FUNCTIONS_3_0, FUNCTIONS_3_2, Signature};
 
 const PROLOGUE: &str = "\
 /*
@@ -11,8 +11,9 @@ const PROLOGUE: &str = "\
  * Generated from src/abi/table.rs; do not edit.
  *
  * The types come from the PKCS#11 headers of your choice (OASIS, p11-kit,
- * NSS); include them first. Hosts call through C_GetFunctionList; the other
- * symbols are there for those that look functions up by name.
+ * NSS); include them first. What is newer than they are is left out. Hosts call
+ * through C_GetFunctionList or C_GetInterface; the other symbols are there for
+ * those that look functions up by name.
  */
 
 #ifndef KEYWARD_PKCS11_H
@@ -42,7 +43,24 @@ const EPILOGUE: &str = "
 ";
 
 fn header() -> String {
-    let prototypes: String = FUNCTIONS
+    let since = |condition: &str, functions| {
+        format!("\n#if {condition}\n{}\n#endif\n", prototypes(functions))
+    };
+    [
+        PROLOGUE.to_owned(),
+        prototypes(FUNCTIONS_2_40),
+        since("CRYPTOKI_VERSION_MAJOR >= 3", FUNCTIONS_3_0),
+        since(
+            "CRYPTOKI_VERSION_MAJOR > 3 || CRYPTOKI_VERSION_MAJOR == 3 && CRYPTOKI_VERSION_MINOR >= 2",
+            FUNCTIONS_3_2,
+        ),
+        EPILOGUE.to_owned(),
+    ]
+    .concat()
+}
+
+fn prototypes(functions: &[Signature]) -> String {
+    functions
         .iter()
         .map(|(name, arguments)| {
             let arguments: Vec<String> = arguments
@@ -51,8 +69,7 @@ fn header() -> String {
                 .collect();
             format!("\nCK_RV {name}(\n{});\n", arguments.join(",\n"))
         })
-        .collect();
-    format!("{PROLOGUE}{prototypes}{EPILOGUE}")
+        .collect()
 }
 
 #[test]

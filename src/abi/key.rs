@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 
 use super::arguments::{bad, put};
 use super::{parameter, template};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::library::Library;
 
 #[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
@@ -38,4 +38,142 @@ pub(super) unsafe fn generate_pair(
         put(public_key, public)?;
         put(private_key, private)
     }
+}
+
+/// What no mechanism is there for yet: the mechanism is refused.
+unsafe fn refused(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    purpose: &str,
+) -> Result<()> {
+    library.session(session)?;
+    // SAFETY: the caller's promise.
+    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
+        return Err(bad("pMechanism"));
+    };
+    Err(Error::new(CKR_MECHANISM_INVALID, format!("mechanism {mechanism:#x} does not {purpose}")))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn generate(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _template: CK_ATTRIBUTE_PTR,
+    _count: CK_ULONG,
+    _key: CK_OBJECT_HANDLE_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "generate a key") }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn wrap(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _wrapping_key: CK_OBJECT_HANDLE,
+    _key: CK_OBJECT_HANDLE,
+    _wrapped_key: CK_BYTE_PTR,
+    _wrapped_key_len: CK_ULONG_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "wrap a key") }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn unwrap(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _unwrapping_key: CK_OBJECT_HANDLE,
+    _wrapped_key: CK_BYTE_PTR,
+    _wrapped_key_len: CK_ULONG,
+    _template: CK_ATTRIBUTE_PTR,
+    _attribute_count: CK_ULONG,
+    _key: CK_OBJECT_HANDLE_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "unwrap a key") }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn derive(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _base_key: CK_OBJECT_HANDLE,
+    _template: CK_ATTRIBUTE_PTR,
+    _attribute_count: CK_ULONG,
+    _key: CK_OBJECT_HANDLE_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "derive a key") }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn encapsulate(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _public_key: CK_OBJECT_HANDLE,
+    _template: CK_ATTRIBUTE_PTR,
+    _attribute_count: CK_ULONG,
+    _ciphertext: CK_BYTE_PTR,
+    _ciphertext_len: CK_ULONG_PTR,
+    _key: CK_OBJECT_HANDLE_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "encapsulate a key") }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn decapsulate(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _private_key: CK_OBJECT_HANDLE,
+    _template: CK_ATTRIBUTE_PTR,
+    _attribute_count: CK_ULONG,
+    _ciphertext: CK_BYTE_PTR,
+    _ciphertext_len: CK_ULONG,
+    _key: CK_OBJECT_HANDLE_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "decapsulate a key") }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn wrap_authenticated(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _wrapping_key: CK_OBJECT_HANDLE,
+    _key: CK_OBJECT_HANDLE,
+    _associated_data: CK_BYTE_PTR,
+    _associated_data_len: CK_ULONG,
+    _wrapped_key: CK_BYTE_PTR,
+    _wrapped_key_len: CK_ULONG_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "wrap a key") }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
+pub(super) unsafe fn unwrap_authenticated(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    _unwrapping_key: CK_OBJECT_HANDLE,
+    _wrapped_key: CK_BYTE_PTR,
+    _wrapped_key_len: CK_ULONG,
+    _template: CK_ATTRIBUTE_PTR,
+    _attribute_count: CK_ULONG,
+    _associated_data: CK_BYTE_PTR,
+    _associated_data_len: CK_ULONG,
+    _key: CK_OBJECT_HANDLE_PTR,
+) -> Result<()> {
+    // SAFETY: the host's promise.
+    unsafe { refused(library, session, mechanism, "unwrap a key") }
 }

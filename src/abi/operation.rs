@@ -3,6 +3,7 @@
 use cryptoki_sys::*;
 use keyward_token::mechanism::Parameter;
 
+use super::arguments::{Room, goes_on};
 use super::parameter;
 use crate::error::Result;
 use crate::library::Library;
@@ -50,4 +51,24 @@ pub(super) unsafe fn begin<T>(
 pub(super) fn take<T>(session: &Session, place: Place<T>) -> Result<T> {
     let taken = place(&mut session.operations()).take();
     taken.ok_or_else(|| CKR_OPERATION_NOT_INITIALIZED.into())
+}
+
+/// Takes the operation out of the session if there is room for its result;
+/// `None` if the host asked for the length.
+///
+/// # Errors
+/// CKR_OPERATION_NOT_INITIALIZED if there is none, and what `room` says.
+pub(super) fn take_for<T>(
+    session: &Session,
+    place: Place<T>,
+    room: impl FnOnce(&T) -> Result<Room>,
+) -> Result<Option<T>> {
+    let mut operations = session.operations();
+    let operation = place(&mut operations).take().ok_or(CKR_OPERATION_NOT_INITIALIZED)?;
+    let room = room(&operation);
+    if goes_on(&room) {
+        *place(&mut operations) = Some(operation);
+        return room.map(|_| None);
+    }
+    room.map(|_| Some(operation))
 }

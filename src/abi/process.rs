@@ -63,7 +63,10 @@ pub(super) fn finalize() -> Result<()> {
     let ended = current()
         .and_then(|process| process.loaded.write().unwrap_or_else(PoisonError::into_inner).take());
     match ended {
-        Some(_) => Ok(()),
+        Some(library) => {
+            library.end();
+            Ok(())
+        }
         None => Err(CKR_CRYPTOKI_NOT_INITIALIZED.into()),
     }
 }

@@ -2,19 +2,20 @@
 
 use cryptoki_sys::*;
 
-use super::arguments::bad;
+use super::arguments::{bad, bytes};
 use crate::error::Result;
 use crate::library::Library;
 
-/// The generator seeds itself; a host that hears this mixes its seed in itself.
 pub(super) unsafe fn seed(
     library: &Library,
     session: CK_SESSION_HANDLE,
-    _seed: CK_BYTE_PTR,
-    _length: CK_ULONG,
+    seed: CK_BYTE_PTR,
+    length: CK_ULONG,
 ) -> Result<()> {
     library.session(session)?;
-    Err(CKR_RANDOM_SEED_NOT_SUPPORTED.into())
+    // SAFETY: the host's promise.
+    library.random.seed(unsafe { bytes(seed, length) }?);
+    Ok(())
 }
 
 pub(super) unsafe fn generate(
@@ -33,6 +34,6 @@ pub(super) unsafe fn generate(
     }
     // SAFETY: not null, and valid for `length` bytes by the host's promise; any
     // bytes that are there make a valid slice of u8.
-    keyward_crypto::random::fill(unsafe { std::slice::from_raw_parts_mut(buffer, length) });
+    library.random.fill(unsafe { std::slice::from_raw_parts_mut(buffer, length) });
     Ok(())
 }

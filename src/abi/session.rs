@@ -18,6 +18,9 @@ pub(super) unsafe fn open(
     if flags & CKF_SERIAL_SESSION == 0 {
         return Err(CKR_SESSION_PARALLEL_NOT_SUPPORTED.into());
     }
+    if flags & CKF_ASYNC_SESSION != 0 {
+        return Err(CKR_SESSION_ASYNC_NOT_SUPPORTED.into());
+    }
     if handle.is_null() {
         return Err(bad("phSession"));
     }
@@ -88,6 +91,54 @@ pub(super) unsafe fn login(
         Some(unsafe { bytes(pin, pin_length) }?)
     };
     session.slot.login(&library.remote, user, pin)
+}
+
+/// A token has one user, who is the identity in the client's certificate: there
+/// is no name to choose.
+pub(super) unsafe fn login_user(
+    library: &Library,
+    handle: CK_SESSION_HANDLE,
+    user: CK_USER_TYPE,
+    pin: CK_UTF8CHAR_PTR,
+    pin_length: CK_ULONG,
+    name: CK_UTF8CHAR_PTR,
+    name_length: CK_ULONG,
+) -> Result<()> {
+    library.session(handle)?;
+    // SAFETY: the host's promise.
+    if !unsafe { bytes(name, name_length) }?.is_empty() {
+        return Err(Error::new(
+            CKR_ARGUMENTS_BAD,
+            "a token has one user: call C_LoginUser without a name, or C_Login",
+        ));
+    }
+    // SAFETY: the host's promise.
+    unsafe { login(library, handle, user, pin, pin_length) }
+}
+
+/// C_SessionCancel: every operation can be cancelled, and by itself.
+pub(super) unsafe fn cancel(
+    library: &Library,
+    handle: CK_SESSION_HANDLE,
+    flags: CK_FLAGS,
+) -> Result<()> {
+    library.session(handle)?.operations().cancel(flags);
+    Ok(())
+}
+
+/// The module and the service have passed no validation, so that no flag is set.
+pub(super) unsafe fn validation_flags(
+    library: &Library,
+    handle: CK_SESSION_HANDLE,
+    kind: CK_SESSION_VALIDATION_FLAGS_TYPE,
+    flags: CK_FLAGS_PTR,
+) -> Result<()> {
+    library.session(handle)?;
+    if kind != CKS_LAST_VALIDATION_OK {
+        return Err(bad("type"));
+    }
+    // SAFETY: the host's promise.
+    unsafe { put(flags, 0) }
 }
 
 pub(super) unsafe fn logout(library: &Library, handle: CK_SESSION_HANDLE) -> Result<()> {

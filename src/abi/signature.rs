@@ -5,11 +5,11 @@
 
 use cryptoki_sys::*;
 
-use super::arguments::{Room, bytes, give, room};
-use super::operation::{Place, begin, take};
-use crate::error::Result;
+use super::arguments::{bytes, give, room};
+use super::operation::{Place, begin, take, take_for};
+use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::session::{Session, Signature, Verification};
+use crate::session::{Presented, Signature, Verification};
 
 pub(super) unsafe fn sign_init(
     library: &Library,
@@ -17,8 +17,10 @@ pub(super) unsafe fn sign_init(
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let make = |known, mechanism, parameter: &_| Signature::new(key, known, mechanism, parameter);
-    // SAFETY: the host's promise.
+    let make = |known, mechanism, parameter: &_| {
+        Signature::new(key, known, CKA_SIGN, mechanism, parameter)
+    };
+    // SAFETY: the host's promise, here and in all that follow.
     unsafe { begin(library, session, mechanism, key, SIGNATURE, make) }
 }
 
@@ -30,17 +32,8 @@ pub(super) unsafe fn sign(
     result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
-    let session = library.session(session)?;
-    // SAFETY: the host's promise.
-    let Some(mut signature) = (unsafe { take_signature(&session, result, length) })? else {
-        return Ok(());
-    };
-    // SAFETY: the host's promise.
-    signature.update(unsafe { bytes(data, data_length) }?)?;
-    let made = signature.finish(&session.slot, &library.remote)?;
-    // SAFETY: the host's promise.
-    unsafe { give(&made, result, length) }?;
-    Ok(())
+    // SAFETY: as above.
+    unsafe { finish(library, session, Some((data, data_length)), result, length) }
 }
 
 pub(super) unsafe fn sign_update(
@@ -50,11 +43,11 @@ pub(super) unsafe fn sign_update(
     part_length: CK_ULONG,
 ) -> Result<()> {
     let session = library.session(session)?;
-    let mut operations = session.operations();
-    let mut signature = operations.signature.take().ok_or(CKR_OPERATION_NOT_INITIALIZED)?;
-    // SAFETY: the host's promise.
+    let mut signature = take(&session, SIGNATURE)?;
+    // SAFETY: as above.
     signature.update(unsafe { bytes(part, part_length) }?)?;
-    operations.signature = Some(signature);
+    signature.in_parts = true;
+    *SIGNATURE(&mut session.operations()) = Some(signature);
     Ok(())
 }
 
@@ -64,33 +57,35 @@ pub(super) unsafe fn sign_final(
     result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
-    // SAFETY: no data, and the host's promise for the rest.
-    unsafe { sign(library, session, std::ptr::null_mut(), 0, result, length) }
+    // SAFETY: as above.
+    unsafe { finish(library, session, None, result, length) }
 }
 
-/// Takes the operation out of the session if there is room for its result;
-/// `None` if the host asked for the length.
-unsafe fn take_signature(
-    session: &Session,
+/// The whole in one call if there is `data`, else the end of several.
+unsafe fn finish(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    data: Option<(CK_BYTE_PTR, CK_ULONG)>,
     result: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
-) -> Result<Option<Signature>> {
-    let mut operations = session.operations();
-    let signature = operations.signature.take().ok_or(CKR_OPERATION_NOT_INITIALIZED)?;
-    // SAFETY: the host's promise.
-    match unsafe { room(result, length, signature.length) } {
-        Ok(Room::Enough) => Ok(Some(signature)),
-        Ok(Room::Asked) => {
-            operations.signature = Some(signature);
-            Ok(None)
-        }
-        Err(error) => {
-            if error.rv == CKR_BUFFER_TOO_SMALL {
-                operations.signature = Some(signature);
-            }
-            Err(error)
-        }
+) -> Result<()> {
+    let session = library.session(session)?;
+    let enough = |signature: &Signature| {
+        whole(signature.in_parts, data.is_some())?;
+        // SAFETY: as above.
+        unsafe { room(result, length, signature.length) }
+    };
+    let Some(mut signature) = take_for(&session, SIGNATURE, enough)? else {
+        return Ok(());
+    };
+    if let Some((data, data_length)) = data {
+        // SAFETY: as above.
+        signature.update(unsafe { bytes(data, data_length) }?)?;
     }
+    let made = signature.finish(&session.slot, &library.remote)?;
+    // SAFETY: as above.
+    unsafe { give(&made, result, length) }?;
+    Ok(())
 }
 
 pub(super) unsafe fn verify_init(
@@ -100,7 +95,7 @@ pub(super) unsafe fn verify_init(
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
     let make = |known, mechanism, parameter: &_| Verification::new(&known, mechanism, parameter);
-    // SAFETY: the host's promise.
+    // SAFETY: as above.
     unsafe { begin(library, session, mechanism, key, VERIFICATION, make) }
 }
 
@@ -114,9 +109,10 @@ pub(super) unsafe fn verify(
 ) -> Result<()> {
     let session = library.session(session)?;
     let mut verification = take(&session, VERIFICATION)?;
-    // SAFETY: the host's promise.
+    whole(verification.in_parts, true)?;
+    // SAFETY: as above.
     verification.update(unsafe { bytes(data, data_length) }?)?;
-    // SAFETY: the host's promise.
+    // SAFETY: as above.
     verification.finish(unsafe { bytes(signature, length) }?)
 }
 
@@ -128,9 +124,10 @@ pub(super) unsafe fn verify_update(
 ) -> Result<()> {
     let session = library.session(session)?;
     let mut verification = take(&session, VERIFICATION)?;
-    // SAFETY: the host's promise.
+    // SAFETY: as above.
     verification.update(unsafe { bytes(part, part_length) }?)?;
-    session.operations().verification = Some(verification);
+    verification.in_parts = true;
+    *VERIFICATION(&mut session.operations()) = Some(verification);
     Ok(())
 }
 
@@ -141,9 +138,84 @@ pub(super) unsafe fn verify_final(
     length: CK_ULONG,
 ) -> Result<()> {
     let verification = take(&*library.session(session)?, VERIFICATION)?;
-    // SAFETY: the host's promise.
+    // SAFETY: as above.
     verification.finish(unsafe { bytes(signature, length) }?)
 }
 
-const SIGNATURE: Place<Signature> = |operations| &mut operations.signature;
-const VERIFICATION: Place<Verification> = |operations| &mut operations.verification;
+// ---- the signature first (v3.2) ----------------------------------------------
+
+pub(super) unsafe fn verify_signature_init(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+    signature: CK_BYTE_PTR,
+    length: CK_ULONG,
+) -> Result<()> {
+    let make = |known, mechanism, parameter: &_| {
+        // SAFETY: as above.
+        let signature = unsafe { bytes(signature, length) }?.to_vec();
+        let verification = Verification::new(&known, mechanism, parameter)?;
+        if signature.len() != verification.length() {
+            return Err(CKR_SIGNATURE_LEN_RANGE.into());
+        }
+        Ok(Presented { verification, signature })
+    };
+    // SAFETY: as above.
+    unsafe { begin(library, session, mechanism, key, PRESENTED, make) }
+}
+
+pub(super) unsafe fn verify_signature(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    data_length: CK_ULONG,
+) -> Result<()> {
+    let mut presented = take(&*library.session(session)?, PRESENTED)?;
+    whole(presented.verification.in_parts, true)?;
+    // SAFETY: as above.
+    presented.verification.update(unsafe { bytes(data, data_length) }?)?;
+    presented.verification.finish(&presented.signature)
+}
+
+pub(super) unsafe fn verify_signature_update(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+    part: CK_BYTE_PTR,
+    part_length: CK_ULONG,
+) -> Result<()> {
+    let session = library.session(session)?;
+    let mut presented = take(&session, PRESENTED)?;
+    // SAFETY: as above.
+    presented.verification.update(unsafe { bytes(part, part_length) }?)?;
+    presented.verification.in_parts = true;
+    *PRESENTED(&mut session.operations()) = Some(presented);
+    Ok(())
+}
+
+pub(super) unsafe fn verify_signature_final(
+    library: &Library,
+    session: CK_SESSION_HANDLE,
+) -> Result<()> {
+    let presented = take(&*library.session(session)?, PRESENTED)?;
+    presented.verification.finish(&presented.signature)
+}
+
+/// An operation whose data came in parts is not ended by a call for the whole
+/// (C_Sign, C_Verify): there is no such operation under way.
+///
+/// # Errors
+/// CKR_OPERATION_NOT_INITIALIZED.
+pub(super) fn whole(in_parts: bool, in_one: bool) -> Result<()> {
+    if in_parts && in_one {
+        return Err(Error::new(
+            CKR_OPERATION_NOT_INITIALIZED,
+            "the data came in parts: the operation ends with the ...Final function",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) const SIGNATURE: Place<Signature> = |operations| &mut operations.signature;
+pub(super) const VERIFICATION: Place<Verification> = |operations| &mut operations.verification;
+const PRESENTED: Place<Presented> = |operations| &mut operations.presented;

@@ -109,19 +109,25 @@ fn token_flags(library: &Library, slot: &Slot, told: Option<&TokenInfo>) -> CK_F
     flags
 }
 
+/// Tokens are neither inserted nor removed: there is never an event, and who
+/// waits for one waits for C_Finalize.
 pub(super) unsafe fn wait_for_event(
-    _: &Library,
+    library: &Library,
     flags: CK_FLAGS,
-    _slot: CK_SLOT_ID_PTR,
+    slot: CK_SLOT_ID_PTR,
     reserved: CK_VOID_PTR,
 ) -> Result<()> {
+    if slot.is_null() {
+        return Err(bad("pSlot"));
+    }
     if !reserved.is_null() {
         return Err(bad("pReserved"));
     }
-    if flags & CKF_DONT_BLOCK == 0 {
-        return Err(CKR_FUNCTION_NOT_SUPPORTED.into());
+    if flags & CKF_DONT_BLOCK != 0 {
+        return Err(CKR_NO_EVENT.into());
     }
-    Err(CKR_NO_EVENT.into())
+    library.wait_for_end();
+    Err(CKR_CRYPTOKI_NOT_INITIALIZED.into())
 }
 
 pub(super) unsafe fn mechanism_list(

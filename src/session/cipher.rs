@@ -26,8 +26,10 @@ pub(crate) struct Cipher {
     input: Zeroizing<Vec<u8>>,
     /// The result, once it is there: the host's buffer may have been too short.
     output: Option<Zeroizing<Vec<u8>>>,
-    /// The result is no longer than this, in bytes.
-    pub(crate) bound: usize,
+    /// Parts came in: what began so does not end in one call.
+    pub(crate) in_parts: bool,
+    /// The length of the key's modulus, in bytes.
+    modulus: usize,
 }
 
 impl Cipher {
@@ -48,8 +50,14 @@ impl Cipher {
             ));
         }
         key.object.permit(usage)?;
-        let bound = key.object.signature_length()?;
-        Ok(Self { handle, key, scheme, input: Zeroizing::default(), output: None, bound })
+        let modulus = key.object.signature_length()?;
+        let input = Zeroizing::default();
+        Ok(Self { handle, key, scheme, input, output: None, in_parts: false, modulus })
+    }
+
+    /// The result is no longer than this when `more` bytes have come, in bytes.
+    pub(crate) fn bound(&self, _more: usize) -> usize {
+        self.output.as_ref().map_or(self.modulus, |output| output.len())
     }
 
     /// Whether the result is there already, and waits for a larger buffer.
@@ -57,7 +65,8 @@ impl Cipher {
         self.output.is_some()
     }
 
-    pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
+    /// Takes in a part of the data.
+    pub(crate) fn add(&mut self, part: &[u8]) -> Result<()> {
         if self.input.len() + part.len() > LONGEST_INPUT {
             return Err(Error::new(CKR_DATA_LEN_RANGE, "more data than RSA takes"));
         }

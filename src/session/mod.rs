@@ -2,7 +2,10 @@
 //! costs nothing and none is lost with a connection.
 
 mod cipher;
+mod digest;
+mod message;
 mod objects;
+mod recovery;
 mod signature;
 
 use std::collections::{HashMap, VecDeque};
@@ -10,14 +13,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cryptoki_sys::*;
-use keyward_crypto::digest::Digester;
 use keyward_wire::UserType;
 
 use crate::error::Result;
 use crate::slot::Slot;
 
 pub(crate) use cipher::Cipher;
-pub(crate) use signature::{Signature, Verification};
+pub(crate) use digest::Digest;
+pub(crate) use message::Messages;
+pub(crate) use recovery::Recovery;
+pub(crate) use signature::{Presented, Signature, Verification};
 
 /// An open session. It may be used by any thread.
 #[derive(Debug)]
@@ -34,10 +39,20 @@ pub(crate) struct Operations {
     /// The handles that C_FindObjects has not given yet.
     pub(crate) search: Option<VecDeque<CK_OBJECT_HANDLE>>,
     pub(crate) signature: Option<Signature>,
+    /// C_SignRecoverInit.
+    pub(crate) recoverable: Option<Signature>,
+    /// C_MessageSignInit.
+    pub(crate) signed_messages: Option<Messages<Signature>>,
     pub(crate) verification: Option<Verification>,
+    /// C_VerifySignatureInit.
+    pub(crate) presented: Option<Presented>,
+    /// C_VerifyRecoverInit.
+    pub(crate) recovery: Option<Recovery>,
+    /// C_MessageVerifyInit.
+    pub(crate) verified_messages: Option<Messages<Verification>>,
     pub(crate) encryption: Option<Cipher>,
     pub(crate) decryption: Option<Cipher>,
-    pub(crate) digest: Option<Digester>,
+    pub(crate) digest: Option<Digest>,
 }
 
 /// All open sessions.
@@ -60,6 +75,40 @@ impl Session {
             (None, true) => CKS_RW_PUBLIC_SESSION,
             (None, false) => CKS_RO_PUBLIC_SESSION,
         }
+    }
+}
+
+impl Operations {
+    /// C_SessionCancel: ends the operations that `flags`, those of
+    /// CK_MECHANISM_INFO, name.
+    pub(crate) fn cancel(&mut self, flags: CK_FLAGS) {
+        fn end<T>(operation: &mut Option<T>, named: bool) {
+            if named {
+                *operation = None;
+            }
+        }
+        let named = |flag| flags & flag != 0;
+        end(&mut self.search, named(CKF_FIND_OBJECTS));
+        end(&mut self.signature, named(CKF_SIGN));
+        end(&mut self.recoverable, named(CKF_SIGN_RECOVER));
+        end(&mut self.signed_messages, named(CKF_MESSAGE_SIGN));
+        end(&mut self.verification, named(CKF_VERIFY));
+        end(&mut self.presented, named(CKF_VERIFY));
+        end(&mut self.recovery, named(CKF_VERIFY_RECOVER));
+        end(&mut self.verified_messages, named(CKF_MESSAGE_VERIFY));
+        end(&mut self.encryption, named(CKF_ENCRYPT));
+        end(&mut self.decryption, named(CKF_DECRYPT));
+        end(&mut self.digest, named(CKF_DIGEST));
+    }
+
+    /// Whether an operation is under way that the standard lets
+    /// C_GetOperationState save.
+    pub(crate) fn could_be_saved(&self) -> bool {
+        self.signature.is_some()
+            || self.verification.is_some()
+            || self.encryption.is_some()
+            || self.decryption.is_some()
+            || self.digest.is_some()
     }
 }
 

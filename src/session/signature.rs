@@ -24,7 +24,11 @@ pub(crate) struct Signature {
     handle: CK_OBJECT_HANDLE,
     key: Known,
     signing: Signing,
+    /// The signature is to give the data back: C_SignRecover.
+    recoverable: bool,
     input: Input,
+    /// Parts came in: what began so does not end in one call (section 5.13.2).
+    pub(crate) in_parts: bool,
     /// How long the signature will be, in bytes.
     pub(crate) length: usize,
 }
@@ -35,6 +39,15 @@ pub(crate) struct Verification {
     key: PublicKey,
     signing: Signing,
     input: Input,
+    /// As in [`Signature`].
+    pub(crate) in_parts: bool,
+}
+
+/// A verification whose signature was there first: C_VerifySignatureInit.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    pub(crate) verification: Verification,
+    pub(crate) signature: Vec<u8>,
 }
 
 /// What has come of the data so far.
@@ -45,20 +58,28 @@ enum Input {
 }
 
 impl Signature {
+    /// Begins: `usage` is CKA_SIGN or CKA_SIGN_RECOVER.
     pub(crate) fn new(
         handle: CK_OBJECT_HANDLE,
         key: Known,
+        usage: CK_ATTRIBUTE_TYPE,
         mechanism: CK_MECHANISM_TYPE,
         parameter: &Parameter,
     ) -> Result<Self> {
-        let signing = Signing::new(mechanism, parameter)?;
+        let recoverable = usage == CKA_SIGN_RECOVER;
+        let signing = if recoverable {
+            Signing::recoverable(mechanism, parameter)?
+        } else {
+            Signing::new(mechanism, parameter)?
+        };
         if key.object.class() != CKO_PRIVATE_KEY {
             return Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "signing takes a private key"));
         }
         check_type(&key, &signing)?;
-        key.object.permit(CKA_SIGN)?;
+        key.object.permit(usage)?;
         let length = key.object.signature_length()?;
-        Ok(Self { handle, input: Input::new(&signing), key, signing, length })
+        let input = Input::new(&signing);
+        Ok(Self { handle, key, signing, recoverable, input, in_parts: false, length })
     }
 
     pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
@@ -74,6 +95,7 @@ impl Signature {
         let sign = Sign {
             key: Some(key),
             scheme: Some(self.signing.scheme.into()),
+            recoverable: self.recoverable,
             input: input.to_vec(),
         };
         let answer = slot
@@ -106,7 +128,13 @@ impl Verification {
             key: PublicKey::of(key.object.attributes())?,
             input: Input::new(&signing),
             signing,
+            in_parts: false,
         })
+    }
+
+    /// How long a signature is, in bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.key.signature_length()
     }
 
     pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
@@ -175,7 +203,7 @@ pub(super) fn label(key: &Known) -> String {
         .map_or_else(|| "without a name".to_owned(), |value| value.escape_ascii().to_string())
 }
 
-fn check_type(key: &Known, signing: &Signing) -> Result<()> {
+pub(super) fn check_type(key: &Known, signing: &Signing) -> Result<()> {
     if key.object.key_type() == Some(signing.key_type()) {
         return Ok(());
     }

@@ -23,13 +23,23 @@ macro_rules! call {
     }};
 }
 
+/// Calls a function of v3, from the list of v3.2.
+#[allow(unused_macros, reason = "each test file uses a part of this")]
+macro_rules! call3 {
+    ($module:expr, $name:ident($($argument:expr),* $(,)?)) => {{
+        let function = $module.list_3_2().$name.expect(stringify!($name));
+        // SAFETY: as above.
+        unsafe { function($($argument),*) }
+    }};
+}
+
 #[allow(unused_imports, reason = "each test file uses a part of this")]
-pub(crate) use call;
+pub(crate) use {call, call3};
 
 /// A module that was loaded.
 pub struct Module {
     list: *const CK_FUNCTION_LIST,
-    _library: Library,
+    library: Library,
 }
 
 // SAFETY: the list is constant and lives as long as the library.
@@ -100,7 +110,7 @@ impl Module {
             function(&raw mut list)
         };
         assert_eq!(rv, CKR_OK);
-        Self { list, _library: library }
+        Self { list, library }
     }
 
     /// The module under test, initialised.
@@ -113,6 +123,24 @@ impl Module {
     pub fn list(&self) -> &CK_FUNCTION_LIST {
         // SAFETY: C_GetFunctionList gave it.
         unsafe { &*self.list }
+    }
+
+    pub fn list_3_2(&self) -> &CK_FUNCTION_LIST_3_2 {
+        type Function = unsafe extern "C" fn(
+            CK_UTF8CHAR_PTR,
+            CK_VERSION_PTR,
+            CK_INTERFACE_PTR_PTR,
+            CK_FLAGS,
+        ) -> CK_RV;
+        let mut version = CK_VERSION { major: 3, minor: 2 };
+        let mut interface = null_mut();
+        // SAFETY: the prototype is the standard's, and so is the list's type.
+        unsafe {
+            let function = self.library.get::<Function>(b"C_GetInterface").unwrap();
+            let name = c"PKCS 11".as_ptr().cast_mut().cast();
+            assert_eq!(function(name, &raw mut version, &raw mut interface, 0), CKR_OK);
+            &*(*interface).pFunctionList.cast()
+        }
     }
 
     /// C_Initialize as hosts with threads call it.

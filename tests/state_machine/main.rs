@@ -7,10 +7,13 @@
 mod common;
 
 mod arguments;
+mod dual;
 mod initialising;
 mod operations;
+mod recovery;
 mod threads;
 mod values;
+mod versions;
 
 use cryptoki_sys::CK_ULONG;
 

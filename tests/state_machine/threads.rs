@@ -156,3 +156,30 @@ fn c_initialize_in_many_threads_succeeds_in_one() {
         assert_eq!(succeeded, 1);
     });
 }
+
+#[test]
+fn c_wait_for_slot_event_ends_with_c_finalize() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let mut slot = 0;
+        let rv = call!(module, C_WaitForSlotEvent(CKF_DONT_BLOCK, &raw mut slot, null_mut()));
+        assert_eq!(rv, CKR_NO_EVENT);
+        std::thread::scope(|scope| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let module = &module;
+            scope.spawn(move || {
+                let mut slot = 0;
+                let rv = call!(module, C_WaitForSlotEvent(0, &raw mut slot, null_mut()));
+                sender.send(rv).unwrap();
+            });
+            // It waits, and holds nobody up.
+            let early = receiver.recv_timeout(Duration::from_millis(200));
+            assert!(early.is_err(), "{early:?}");
+            assert!(module.open(0, 0).is_ok());
+            assert_eq!(module.finalize(), CKR_OK);
+            let waited = receiver.recv_timeout(Duration::from_secs(20));
+            assert_eq!(waited, Ok(CKR_CRYPTOKI_NOT_INITIALIZED));
+        });
+    });
+}

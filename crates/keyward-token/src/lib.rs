@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod key;
 pub mod mechanism;
 pub mod object;
+mod recovery;
 pub mod rules;
 
 pub use attribute::{Attributes, Kind, Value};

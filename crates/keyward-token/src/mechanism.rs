@@ -51,7 +51,8 @@ const RSA: (u64, u64) = (2048, 8192);
 const EC: (u64, u64) = (224, 521);
 const NONE: (u64, u64) = (0, 0);
 
-const SIGN: u64 = CKF_SIGN | CKF_VERIFY;
+const SIGN: u64 = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
+const RECOVER: u64 = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 const CRYPT: u64 = CKF_ENCRYPT | CKF_DECRYPT;
 const EC_FLAGS: u64 = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 
@@ -73,10 +74,10 @@ macro_rules! registry {
 pub const REGISTRY: &[Mechanism] = registry! {
     CKM_RSA_PKCS_KEY_PAIR_GEN Family::RsaGeneration, RSA, CKF_GENERATE_KEY_PAIR, false;
     CKM_EC_KEY_PAIR_GEN Family::EcGeneration, EC, CKF_GENERATE_KEY_PAIR | EC_FLAGS, false;
-    CKM_RSA_PKCS Family::RsaPkcs(None), RSA, SIGN | CRYPT, true;
+    CKM_RSA_PKCS Family::RsaPkcs(None), RSA, SIGN | RECOVER | CRYPT, true;
     CKM_RSA_PKCS_PSS Family::RsaPss(None), RSA, SIGN, true;
     CKM_ECDSA Family::Ecdsa(None), EC, SIGN | EC_FLAGS, true;
-    CKM_RSA_X_509 Family::RsaX509, RSA, SIGN | CRYPT, false;
+    CKM_RSA_X_509 Family::RsaX509, RSA, SIGN | RECOVER | CRYPT, false;
     CKM_RSA_PKCS_OAEP Family::RsaOaep, RSA, CRYPT, false;
     CKM_SHA1_RSA_PKCS Family::RsaPkcs(Some(Hash::Sha1)), RSA, SIGN, false;
     CKM_SHA224_RSA_PKCS Family::RsaPkcs(Some(Hash::Sha224)), RSA, SIGN, false;

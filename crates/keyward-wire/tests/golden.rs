@@ -372,7 +372,12 @@ fn by_blob() -> Key {
 }
 
 fn sign(scheme: sign::Scheme) -> Operation {
-    Operation::Sign(Sign { key: Some(by_id()), scheme: Some(scheme), input: vec![0x77; 32] })
+    Operation::Sign(Sign {
+        key: Some(by_id()),
+        scheme: Some(scheme),
+        input: vec![0x77; 32],
+        recoverable: false,
+    })
 }
 
 fn decrypt(scheme: decrypt::Scheme) -> Operation {

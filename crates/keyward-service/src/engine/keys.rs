@@ -1,6 +1,8 @@
 //! What is done with private keys, on the workers.
 
-use cryptoki_sys::{CKA_ALLOWED_MECHANISMS, CKA_DECRYPT, CKA_SIGN, CKO_PRIVATE_KEY};
+use cryptoki_sys::{
+    CKA_ALLOWED_MECHANISMS, CKA_DECRYPT, CKA_SIGN, CKA_SIGN_RECOVER, CKO_PRIVATE_KEY,
+};
 use keyward_token::Object;
 use keyward_token::attribute::Value;
 use keyward_token::key::PrivateKey;
@@ -12,7 +14,7 @@ use super::access::{Access, Rights};
 use super::{Answer, Call, Engine, malformed};
 
 impl Engine {
-    /// C_Sign.
+    /// C_Sign and C_SignRecover.
     pub(super) async fn sign(
         &self,
         call: &Call,
@@ -21,9 +23,15 @@ impl Engine {
     ) -> Result<Answer> {
         let scheme = sign.scheme.ok_or_else(|| malformed("the request names no scheme"))?;
         let scheme = SignatureScheme::try_from(scheme)?;
+        let usage = if sign.recoverable {
+            scheme.must_be_recoverable()?;
+            CKA_SIGN_RECOVER
+        } else {
+            CKA_SIGN
+        };
         let input = sign.input.clone();
         let work = move |key: &PrivateKey| key.sign(scheme, &input);
-        let bytes = self.with_key(call, &access, sign.key.as_ref(), CKA_SIGN, work).await?;
+        let bytes = self.with_key(call, &access, sign.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Signature(bytes))))
     }
 

@@ -382,6 +382,7 @@ impl Client {
             key: Some(wire::Key { key: Some(key) }),
             input: input.to_vec(),
             scheme: Some(scheme),
+            recoverable: false,
         };
         match self.ask(Operation::Sign(sign)).await? {
             Answered::Signature(signature) => Ok(signature),

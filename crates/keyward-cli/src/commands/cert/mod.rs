@@ -137,7 +137,12 @@ fn sign(
         Algorithm::Rsa => (Scheme::RsaPkcs1(Done {}), algorithm.hash().digest_info(digest)?),
         Algorithm::Ecdsa(_) => (Scheme::Ecdsa(Done {}), digest.to_vec()),
     };
-    let operation = Operation::Sign(Sign { key: Some(wire_key(key)), scheme: Some(scheme), input });
+    let operation = Operation::Sign(Sign {
+        key: Some(wire_key(key)),
+        scheme: Some(scheme),
+        recoverable: false,
+        input,
+    });
     let signature = admin.one(token, operation, |answer| match answer {
         Answer::Signature(bytes) => Some(bytes.value),
         _ => None,
