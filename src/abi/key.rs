@@ -1,5 +1,7 @@
 //! Key management (section 5.18).
 
+#![allow(clippy::too_many_arguments, reason = "the standard's prototypes")]
+
 use cryptoki_sys::*;
 
 use super::arguments::{bad, put};
@@ -7,7 +9,6 @@ use super::{parameter, template};
 use crate::error::{Error, Result};
 use crate::library::Library;
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn generate_pair(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -55,7 +56,6 @@ unsafe fn refused(
     Err(Error::new(CKR_MECHANISM_INVALID, format!("mechanism {mechanism:#x} does not {purpose}")))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn generate(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -68,7 +68,6 @@ pub(super) unsafe fn generate(
     unsafe { refused(library, session, mechanism, "generate a key") }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn wrap(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -82,7 +81,6 @@ pub(super) unsafe fn wrap(
     unsafe { refused(library, session, mechanism, "wrap a key") }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn unwrap(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -98,7 +96,6 @@ pub(super) unsafe fn unwrap(
     unsafe { refused(library, session, mechanism, "unwrap a key") }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn derive(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -112,7 +109,6 @@ pub(super) unsafe fn derive(
     unsafe { refused(library, session, mechanism, "derive a key") }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn encapsulate(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -128,7 +124,6 @@ pub(super) unsafe fn encapsulate(
     unsafe { refused(library, session, mechanism, "encapsulate a key") }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn decapsulate(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -144,7 +139,6 @@ pub(super) unsafe fn decapsulate(
     unsafe { refused(library, session, mechanism, "decapsulate a key") }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn wrap_authenticated(
     library: &Library,
     session: CK_SESSION_HANDLE,
@@ -160,7 +154,6 @@ pub(super) unsafe fn wrap_authenticated(
     unsafe { refused(library, session, mechanism, "wrap a key") }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the standard's prototype")]
 pub(super) unsafe fn unwrap_authenticated(
     library: &Library,
     session: CK_SESSION_HANDLE,

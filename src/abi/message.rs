@@ -5,6 +5,8 @@
 //! Messages are signed and verified with every mechanism that signs. None
 //! encrypts messages yet.
 
+#![allow(clippy::too_many_arguments, reason = "the standard's prototypes")]
+
 use cryptoki_sys::*;
 
 use super::arguments::{bytes, give, goes_on, room};
