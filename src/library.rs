@@ -42,12 +42,17 @@ impl Library {
             std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_CONFIG), PathBuf::from);
         let config = Config::load(&path)
             .map_err(|error| Error::new(CKR_GENERAL_ERROR, error.to_string()))?;
+        Ok(Self::of(config))
+    }
+
+    /// What a config makes.
+    pub(crate) fn of(config: Config) -> Self {
         let profile = config.profile;
         let named: Vec<_> = (0..)
             .zip(&config.slots)
             .map(|(id, slot)| Arc::new(Slot::new(id, slot.clone(), profile)))
             .collect();
-        Ok(Self {
+        Self {
             log: Log::new(&config.log),
             profile,
             sessions: Sessions::default(),
@@ -55,7 +60,7 @@ impl Library {
             ended: Default::default(),
             slots: Mutex::new((!named.is_empty()).then(|| named.into())),
             remote: Remote::new(config),
-        })
+        }
     }
 
     /// The slots. Without named ones in the config the service is asked, once.

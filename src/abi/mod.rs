@@ -11,6 +11,8 @@ mod asynchronous;
 mod digest;
 mod dual;
 mod encryption;
+#[cfg(test)]
+mod faults;
 mod general;
 #[cfg(test)]
 mod header;

@@ -57,6 +57,13 @@ pub(super) fn initialize() -> Result<()> {
     Ok(())
 }
 
+/// C_Initialize with a library that is made already.
+#[cfg(test)]
+pub(super) fn load(library: Library) {
+    let loaded = &own_process().loaded;
+    *loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(library));
+}
+
 /// C_Finalize. Calls that run in other threads end in peace: each has its own
 /// hold on what it uses.
 pub(super) fn finalize() -> Result<()> {
@@ -101,6 +108,11 @@ fn own_process() -> &'static Process {
 
 fn run(function: &'static str, log: &Log, body: impl FnOnce() -> Result<()>) -> CK_RV {
     let started = Instant::now();
+    let body = || {
+        #[cfg(test)]
+        super::faults::strike();
+        body()
+    };
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         Err(Error::new(
             CKR_GENERAL_ERROR,
