@@ -79,6 +79,10 @@ pub struct Limits {
     pub handshakes: usize,
     /// The most requests under way on one connection.
     pub requests_per_connection: usize,
+    /// The bytes of the requests under way on one connection, in KiB.
+    pub request_kib_per_connection: usize,
+    /// The bytes of all requests of more than 16 KiB, in MiB.
+    pub request_mib: usize,
     /// The most requests that wait for a processor.
     pub queue: usize,
     /// Threads for private-key work; 0: as many as there are processors.
@@ -172,6 +176,8 @@ impl Config {
             ("limits.connections", config.limits.connections),
             ("limits.handshakes", config.limits.handshakes),
             ("limits.requests_per_connection", config.limits.requests_per_connection),
+            ("limits.request_kib_per_connection", config.limits.request_kib_per_connection),
+            ("limits.request_mib", config.limits.request_mib),
             ("limits.queue", config.limits.queue),
             ("pins.tries", config.pins.tries as usize),
         ] {
@@ -274,6 +280,8 @@ impl Default for Limits {
             connections: 4096,
             handshakes: 256,
             requests_per_connection: 64,
+            request_kib_per_connection: 2048,
+            request_mib: 256,
             queue: 4096,
             workers: 0,
         }

@@ -269,6 +269,8 @@ fn config(options: &Options) -> String {
          # connections = 4096            # at once\n\
          # handshakes = 256              # of peers that have not shown a certificate yet\n\
          # requests_per_connection = 64  # under way at once\n\
+         # request_kib_per_connection = 2048  # bytes of the requests under way\n\
+         # request_mib = 256             # bytes of all requests over 16 KiB\n\
          # queue = 4096                  # requests that wait for a processor\n\
          # workers = 0                   # threads for private-key work; 0: one per processor\n\
          \n\

@@ -1,5 +1,6 @@
 //! Objects: made, copied, changed, destroyed.
 
+use cryptoki_sys::CKM_EC_KEY_PAIR_GEN;
 use keyward_token::{Attributes, Object, rules};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
@@ -30,12 +31,12 @@ impl Engine {
         let public_template = Attributes::try_from(generate.public_template.clone())?;
         let private_template = Attributes::try_from(generate.private_template.clone())?;
         let mechanism = generate.mechanism;
-        let (public, private) = self
-            .workers
-            .run(call.identity.uid, call.deadline, move || {
-                rules::generate_key_pair(mechanism, public_template, private_template)
-            })
-            .await?;
+        let (uid, deadline) = (call.identity.uid, call.deadline);
+        let work = move || rules::generate_key_pair(mechanism, public_template, private_template);
+        let (public, private) = match mechanism {
+            CKM_EC_KEY_PAIR_GEN => self.workers.run(uid, deadline, work).await?,
+            _ => self.workers.run_slow(uid, deadline, work).await?,
+        };
         let mut changes = Changes::default();
         let pair = wire::KeyPair {
             public_key: Some(self.place(call, &access, public, &mut changes)?),

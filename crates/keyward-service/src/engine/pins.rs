@@ -188,7 +188,7 @@ impl Engine {
 
     /// Hashes a PIN on a worker.
     pub(super) async fn hash_pin(&self, call: &Call, pin: Pin) -> Result<PinRecord> {
-        self.workers.run(call.identity.uid, call.deadline, move || pin::hash(&pin)).await
+        self.workers.run_slow(call.identity.uid, call.deadline, move || pin::hash(&pin)).await
     }
 
     /// Answers to wrong PINs of a token are given at once again.
@@ -249,7 +249,7 @@ impl Engine {
         let attempt = self.begin_attempt(key, call).await?;
         let right = self
             .workers
-            .run(call.identity.uid, call.deadline, move || pin::verify(&hashed, &pin))
+            .run_slow(call.identity.uid, call.deadline, move || pin::verify(&hashed, &pin))
             .await?;
         let mut changes = Changes::default();
         let counted = self.state.pin(key);

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use keyward_wire::{Request, frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, split};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -26,6 +25,23 @@ pub(super) struct Bounds {
     pub(super) idle: Option<Duration>,
     /// For the peer to take a frame.
     pub(super) write: Duration,
+    /// Bytes of the requests under way; one more may be read beyond.
+    pub(super) bytes: usize,
+}
+
+/// What all connections share.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) engine: &'a Engine,
+    /// KiB, for requests that are long.
+    pub(super) memory: &'a Semaphore,
+}
+
+/// A request, and the memory that it takes until it is answered.
+struct Taken<'a> {
+    request: Request,
+    bytes: usize,
+    _memory: Option<SemaphorePermit<'a>>,
 }
 
 /// Serves a connection until the peer closes it, breaks the rules, does not
@@ -35,7 +51,7 @@ pub(super) struct Bounds {
 /// through other tasks would cost it more than the work of an EC signature.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite,
-    engine: &Arc<Engine>,
+    shared: Shared<'_>,
     identity: Id,
     entry: &Entry,
     bounds: Bounds,
@@ -44,19 +60,22 @@ pub(super) async fn serve(
     let (mut reader, writer) = split(stream);
     let mut writer = Writer::new(writer, bounds.write, draining.clone());
     let mut handlers = FuturesUnordered::new();
-    let mut request = Box::pin(next_request(&mut reader, bounds.idle));
+    let mut request = Box::pin(next_request(&mut reader, bounds.idle, shared.memory));
     let mut open = true;
+    let mut bytes = 0;
     while open || !handlers.is_empty() {
         tokio::select! {
             biased;
             () = entry.closed() => return,
-            Some(reply) = handlers.next() => {
+            Some((reply, length)) = handlers.next() => {
+                bytes -= length;
                 // While the peer does not take this answer, no other request of
                 // this connection is read: nothing grows.
                 if writer.send(reply).await.is_err() {
                     return;
                 }
-                while let Some(Some(reply)) = handlers.next().now_or_never() {
+                while let Some(Some((reply, length))) = handlers.next().now_or_never() {
+                    bytes -= length;
                     if writer.send(reply).await.is_err() {
                         return;
                     }
@@ -66,10 +85,12 @@ pub(super) async fn serve(
                 }
             }
             () = begins(&mut draining), if open => open = false,
-            read = &mut request, if open && handlers.len() < bounds.requests => match read {
-                Ok(Some((reader, request_read))) => {
-                    handlers.push(handle(engine, identity, request_read));
-                    request = Box::pin(next_request(reader, bounds.idle));
+            read = &mut request,
+                if open && handlers.len() < bounds.requests && bytes < bounds.bytes => match read {
+                Ok(Some((reader, taken))) => {
+                    bytes += taken.bytes;
+                    handlers.push(handle(shared.engine, identity, taken));
+                    request = Box::pin(next_request(reader, bounds.idle, shared.memory));
                 }
                 Ok(None) => open = false,
                 Err(reason) => {
@@ -87,12 +108,13 @@ async fn begins(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-/// Handles a request; its panic is an answer like others.
-async fn handle(engine: &Engine, identity: Id, request: Request) -> Reply {
-    let id = request.id;
-    let handled = AssertUnwindSafe(engine.handle(identity, request)).catch_unwind().await;
+/// Handles a request; its panic is an answer like others. Tells the request's
+/// length again.
+async fn handle(engine: &Engine, identity: Id, taken: Taken<'_>) -> (Reply, usize) {
+    let id = taken.request.id;
+    let handled = AssertUnwindSafe(engine.handle(identity, taken.request)).catch_unwind().await;
     // What the future shared is behind locks that mind no poison.
-    handled.unwrap_or_else(|_| Reply::panicked(id))
+    (handled.unwrap_or_else(|_| Reply::panicked(id)), taken.bytes)
 }
 
 /// Tells a peer why its connection ends.
@@ -108,10 +130,11 @@ pub(super) async fn refuse(stream: impl AsyncRead + AsyncWrite, mut reply: Reply
 }
 
 /// The next request, and the reader back; `None` at the end of the stream.
-async fn next_request<R: AsyncRead + Unpin>(
-    reader: &mut R,
+async fn next_request<'a, 'm, R: AsyncRead + Unpin>(
+    reader: &'a mut R,
     idle: Option<Duration>,
-) -> Result<Option<(&mut R, Request)>, String> {
+    memory: &'m Semaphore,
+) -> Result<Option<(&'a mut R, Taken<'m>)>, String> {
     let mut header = [0; frame::HEADER];
     let first = reader.read(&mut header[..1]);
     let first = match idle {
@@ -132,14 +155,22 @@ async fn next_request<R: AsyncRead + Unpin>(
     let rest = async {
         reader.read_exact(&mut header[1..]).await.map_err(|error| error.to_string())?;
         let length = frame::length(header).map_err(|error| error.to_string())?;
+        // What is short is bounded by the number of connections, and never has
+        // to wait for what is long.
+        let kib = u32::try_from(length / 1024).unwrap_or(u32::MAX);
+        let memory = match length {
+            0..=SHORT => None,
+            _ => Some(memory.acquire_many(kib).await.map_err(|error| error.to_string())?),
+        };
         // A request may carry a PIN.
         let mut body = Zeroizing::new(vec![0; length]);
         reader.read_exact(&mut body).await.map_err(|error| error.to_string())?;
-        frame::decode(&body).map_err(|error| error.to_string())
+        let request = frame::decode(&body).map_err(|error| error.to_string())?;
+        Ok::<_, String>(Taken { request, bytes: length, _memory: memory })
     };
-    let request =
+    let taken =
         timeout(FRAME_DEADLINE, rest).await.map_err(|_| "a frame came too slowly".to_owned())??;
-    Ok(Some((reader, request)))
+    Ok(Some((reader, taken)))
 }
 
 fn is_an_end(error: &io::Error) -> bool {
@@ -184,6 +215,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 }
 
 const WRITE_BUFFER: usize = 16 << 10;
+/// Of a request, in bytes: nearly all are shorter.
+const SHORT: usize = 16 << 10;
 /// For a frame to come whole, once its first byte is there.
 const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -218,10 +251,11 @@ mod tests {
     async fn an_end_between_two_frames_is_an_end_and_inside_one_a_fault() {
         let whole = frame::encode(&Request { id: 7, ..Request::default() }).unwrap();
         let half = whole[..whole.len() - 1].to_vec();
+        let memory = Semaphore::new(0);
         let mut reader = Abrupt(whole);
-        let (reader, request) = next_request(&mut reader, None).await.unwrap().unwrap();
-        assert_eq!(request.id, 7);
-        assert!(next_request(reader, None).await.unwrap().is_none());
-        assert!(next_request(&mut Abrupt(half), None).await.is_err());
+        let (reader, taken) = next_request(&mut reader, None, &memory).await.unwrap().unwrap();
+        assert_eq!(taken.request.id, 7);
+        assert!(next_request(reader, None, &memory).await.unwrap().is_none());
+        assert!(next_request(&mut Abrupt(half), None, &memory).await.is_err());
     }
 }

@@ -69,6 +69,21 @@ impl Connections {
         }
     }
 
+    /// Closes a connection so that `identity` gets one, if another identity has
+    /// at least two more: the oldest of the one that has most. Its client makes
+    /// a new one when it needs it.
+    pub(super) fn make_room(&self, identity: Id) -> bool {
+        let open = self.lock();
+        let own = open.by_identity.get(&identity).map_or(0, HashMap::len);
+        let most = open.by_identity.values().max_by_key(|connections| connections.len());
+        let Some(most) = most.filter(|most| most.len() > own + 1) else { return false };
+        let oldest = most.iter().min_by_key(|(number, _)| **number);
+        if let Some((_, connection)) = oldest {
+            connection.close.notify_one();
+        }
+        oldest.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,18 +12,19 @@ use std::time::Duration;
 
 use keyward_wire::ALPN;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use self::connection::Bounds;
+use self::connection::{Bounds, Shared};
 use self::connections::Connections;
 use crate::authority::shown;
 use crate::clock;
 use crate::config::Config;
 use crate::engine::{Engine, Parts, Reply};
 use crate::files::FileError;
+use crate::id::Id;
 use crate::state::State;
 use crate::store::redb::{OpenError, Redb};
 use crate::store::vault::{FORMAT, Vault};
@@ -134,7 +135,11 @@ pub async fn serve(
             requests: config.limits.requests_per_connection.min(Semaphore::MAX_PERMITS),
             idle: config.deadlines.idle(),
             write: config.deadlines.write(),
+            bytes: config.limits.request_kib_per_connection.saturating_mul(1024),
         },
+        memory: Semaphore::new(
+            config.limits.request_mib.saturating_mul(1024).min(Semaphore::MAX_PERMITS),
+        ),
         handshake: config.deadlines.handshake(),
         handshakes: Arc::new(Semaphore::new(config.limits.handshakes.min(Semaphore::MAX_PERMITS))),
         places: Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)),
@@ -182,6 +187,8 @@ struct Service {
     handshakes: Arc<Semaphore>,
     /// For those that have.
     places: Semaphore,
+    /// KiB, for requests that are long.
+    memory: Semaphore,
     draining: watch::Receiver<bool>,
 }
 
@@ -258,7 +265,7 @@ impl Service {
             connection::refuse(stream, reply, self.bounds).await;
             return;
         };
-        let Ok(_place) = self.places.try_acquire() else {
+        let Some(_place) = self.place(shown.uid).await else {
             tracing::warn!(%peer, identity = %identity.record.name, "no place for a connection");
             connection::refuse(stream, Reply::full(), self.bounds).await;
             return;
@@ -266,9 +273,27 @@ impl Service {
         drop(handshake);
         tracing::debug!(%peer, identity = %identity.record.name, "connected");
         let draining = self.draining.clone();
-        connection::serve(stream, &self.engine, shown.uid, &entry, self.bounds, draining).await;
+        let shared = Shared { engine: &self.engine, memory: &self.memory };
+        connection::serve(stream, shared, shown.uid, &entry, self.bounds, draining).await;
     }
 }
+
+impl Service {
+    /// A place for a connection. When there is none, whoever has most gives one
+    /// up, so that nobody keeps others out.
+    async fn place(&self, identity: Id) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Some(place);
+        }
+        if !self.connections.make_room(identity) {
+            return None;
+        }
+        timeout(ROOM, self.places.acquire()).await.ok()?.ok()
+    }
+}
+
+/// For a connection that is told to close.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// Opens the store and builds what stands on it.
 async fn open(

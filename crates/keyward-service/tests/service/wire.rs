@@ -239,3 +239,73 @@ async fn a_silent_connection_is_closed_and_one_that_speaks_is_not() {
     assert_eq!(speaking.status().await.connections, 1);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_all_connections_gives_one_to_who_has_none() {
+    let service = Service::with(|config| config.limits.connections = 4).await;
+    let identity = service.token_and_identity().await;
+    // The administrator's connection that made the identity is gone by now, or
+    // makes room.
+    let mut many = Vec::new();
+    for _ in 0..4 {
+        let mut client = service.connect(&identity).await;
+        client.ask(hello()).await.unwrap();
+        many.push(client);
+    }
+    // One more of the same is told to come later.
+    let response = service.connect(&identity).await.receive().await.unwrap();
+    let Some(Answered::Failure(failure)) = response.result else { panic!() };
+    assert_eq!((response.id, failure.code()), (0, ErrorCode::Later));
+    let mut admin = service.admin().await;
+    admin.ask(hello()).await.unwrap();
+    // It was the oldest that had to go; its client makes another later.
+    assert!(many.remove(0).is_closed().await);
+    for client in &mut many {
+        client.ask(hello()).await.unwrap();
+    }
+    service.stop().await;
+}
+
+/// A peer that sends much and reads nothing: no more than the limit is taken
+/// from it, and nobody else has to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_requests_are_bounded_and_hold_up_no_short_ones() {
+    let service = Service::with(|config| {
+        config.limits.request_mib = 1;
+        config.limits.request_kib_per_connection = 64;
+    })
+    .await;
+    let mut client = service.user().await;
+    let mut stalled = service.admin().await;
+    // The head of a long frame, which takes all the memory for long ones.
+    let head = u32::try_from(frame::LIMIT).unwrap().to_be_bytes();
+    stalled.stream.write_all(&head).await.unwrap();
+    stalled.stream.flush().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..20 {
+        client.ask(hello()).await.unwrap();
+    }
+    let long = client.request(Operation::CreateObject(wire::CreateObject {
+        template: data("long", &vec![0x5a; 200 << 10], true),
+    }));
+    client.send(&long).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), client.receive()).await;
+    assert!(early.is_err(), "a long request was read beyond the limit");
+    drop(stalled);
+    assert_eq!(client.receive().await.unwrap().id, long.id);
+    // The bound of a connection is no bound for one request, nor for many.
+    let mut requests = Vec::new();
+    for number in 0..6 {
+        requests.push(client.request(Operation::CreateObject(wire::CreateObject {
+            template: data(&format!("long-{number}"), &vec![0x5a; 200 << 10], true),
+        })));
+    }
+    for request in &requests {
+        client.send(request).await;
+    }
+    for _ in &requests {
+        let response = client.receive().await.unwrap();
+        assert!(matches!(response.result, Some(Answered::Object(_))));
+    }
+    service.stop().await;
+}
