@@ -164,7 +164,7 @@ mod tests {
         for _ in 0..10_000 {
             state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
             let number = (state >> 16) as usize;
-            if number % 3 == 0 {
+            if number.is_multiple_of(3) {
                 inside -= usize::from(queue.pop().is_some());
             } else if queue.push(identities[number % 5], number) == Pushed::Queued {
                 inside += 1;
