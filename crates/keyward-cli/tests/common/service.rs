@@ -187,6 +187,7 @@ impl TokenClient {
             key: Some(wire::Key { key: Some(key) }),
             input: vec![7; 32],
             scheme: Some(wire::sign::Scheme::Ecdsa(wire::Done {})),
+            ..wire::Sign::default()
         }))? {
             Answer::Signature(signature) => Ok(signature.value),
             _ => panic!("an answer to something else"),
