@@ -80,7 +80,7 @@ const FLAGS: &[(CK_FLAGS, &str)] = &[
 const PROLOGUE: &str = "\
 # Mechanisms
 
-<!-- Made from REGISTRY in crates/keyward-token/src/mechanism.rs by tests/docs.rs; do not edit. -->
+<!-- Made from REGISTRY in crates/keyward-token/src/mechanism/registry.rs by tests/docs.rs; do not edit. -->
 
 In the order of C_GetMechanismList. Key sizes are in bits, flags are those of C_GetMechanismInfo without their CKF_.
 \"tls\" says what the profile `tls` lists; there C_GetMechanismInfo also answers for CKM_SHA256, CKM_SHA384 and CKM_SHA512,

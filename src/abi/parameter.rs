@@ -28,7 +28,11 @@ pub(super) unsafe fn read(
         | CKM_SHA224_RSA_PKCS_PSS
         | CKM_SHA256_RSA_PKCS_PSS
         | CKM_SHA384_RSA_PKCS_PSS
-        | CKM_SHA512_RSA_PKCS_PSS => {
+        | CKM_SHA512_RSA_PKCS_PSS
+        | CKM_SHA3_224_RSA_PKCS_PSS
+        | CKM_SHA3_256_RSA_PKCS_PSS
+        | CKM_SHA3_384_RSA_PKCS_PSS
+        | CKM_SHA3_512_RSA_PKCS_PSS => {
             // SAFETY: the caller's promise.
             let pss: CK_RSA_PKCS_PSS_PARAMS = unsafe { structure(&mechanism) }?;
             Parameter::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_length: pss.sLen }

@@ -37,7 +37,7 @@ impl Recovery {
     /// # Errors
     /// CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE.
     pub(crate) fn recover(&self, signature: &[u8]) -> Result<Vec<u8>> {
-        self.key.recover(self.signing.scheme, signature).map_err(|error| match error.code {
+        self.key.recover(&self.signing.scheme, signature).map_err(|error| match error.code {
             // Numbers that are no residue of the modulus.
             ErrorCode::DataInvalid | ErrorCode::DataLenRange => {
                 Error::new(CKR_SIGNATURE_INVALID, error.message)

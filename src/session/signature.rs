@@ -2,13 +2,11 @@
 //! the digest, and only for a key that is there.
 
 use cryptoki_sys::*;
-use keyward_crypto::digest::Digester;
-use keyward_token::key::{PrivateKey, PublicKey};
-use keyward_token::mechanism::{Parameter, Signing};
+use keyward_token::key::{Message, PrivateKey, PublicKey};
+use keyward_token::mechanism::{Parameter, SignatureScheme, Signing};
 use keyward_wire::Sign;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::object::{Known, Place};
@@ -23,10 +21,10 @@ const LONGEST_INPUT: usize = 1 << 16;
 pub(crate) struct Signature {
     handle: CK_OBJECT_HANDLE,
     key: Known,
-    signing: Signing,
+    scheme: SignatureScheme,
     /// The signature is to give the data back: C_SignRecover.
     recoverable: bool,
-    input: Input,
+    message: Message,
     /// Parts came in: what began so does not end in one call (section 5.13.2).
     pub(crate) in_parts: bool,
     /// How long the signature will be, in bytes.
@@ -37,8 +35,8 @@ pub(crate) struct Signature {
 #[derive(Debug)]
 pub(crate) struct Verification {
     key: PublicKey,
-    signing: Signing,
-    input: Input,
+    scheme: SignatureScheme,
+    message: Message,
     /// As in [`Signature`].
     pub(crate) in_parts: bool,
 }
@@ -48,13 +46,6 @@ pub(crate) struct Verification {
 pub(crate) struct Presented {
     pub(crate) verification: Verification,
     pub(crate) signature: Vec<u8>,
-}
-
-/// What has come of the data so far.
-#[derive(Debug)]
-enum Input {
-    Digest(Digester),
-    Whole(Zeroizing<Vec<u8>>),
 }
 
 impl Signature {
@@ -78,23 +69,25 @@ impl Signature {
         check_type(&key, &signing)?;
         key.object.permit(usage)?;
         let length = key.object.signature_length()?;
-        let input = Input::new(&signing);
-        Ok(Self { handle, key, signing, recoverable, input, in_parts: false, length })
+        let public = || PublicKey::of(key.object.attributes());
+        let message = Message::new(&signing.preparation, public, LONGEST_INPUT)?;
+        let scheme = signing.scheme;
+        Ok(Self { handle, key, scheme, recoverable, message, in_parts: false, length })
     }
 
     pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
-        self.input.update(part)
+        Ok(self.message.update(part)?)
     }
 
     pub(crate) fn finish(self, slot: &Slot, remote: &Remote) -> Result<Vec<u8>> {
-        let input = self.input.finish(&self.signing)?;
+        let input = self.message.finish()?;
         let Some(key) = self.key.reference() else {
             let key = PrivateKey::of(self.key.object.attributes())?;
-            return Ok(key.sign(self.signing.scheme, &input)?);
+            return Ok(key.sign(&self.scheme, &input)?);
         };
         let sign = Sign {
             key: Some(key),
-            scheme: Some(self.signing.scheme.into()),
+            scheme: Some(self.scheme.into()),
             recoverable: self.recoverable,
             input: input.to_vec(),
         };
@@ -124,12 +117,9 @@ impl Verification {
         }
         check_type(key, &signing)?;
         key.object.permit(CKA_VERIFY)?;
-        Ok(Self {
-            key: PublicKey::of(key.object.attributes())?,
-            input: Input::new(&signing),
-            signing,
-            in_parts: false,
-        })
+        let public = || PublicKey::of(key.object.attributes());
+        let message = Message::new(&signing.preparation, public, LONGEST_INPUT)?;
+        Ok(Self { key: public()?, message, scheme: signing.scheme, in_parts: false })
     }
 
     /// How long a signature is, in bytes.
@@ -138,51 +128,12 @@ impl Verification {
     }
 
     pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
-        self.input.update(part)
+        Ok(self.message.update(part)?)
     }
 
     pub(crate) fn finish(self, signature: &[u8]) -> Result<()> {
-        let input = self.input.finish(&self.signing)?;
-        Ok(self.key.verify(self.signing.scheme, &input, signature)?)
-    }
-}
-
-impl Input {
-    fn new(signing: &Signing) -> Self {
-        match signing.hash {
-            Some(hash) => Self::Digest(Digester::new(hash)),
-            None => Self::Whole(Zeroizing::default()),
-        }
-    }
-
-    fn update(&mut self, part: &[u8]) -> Result<()> {
-        match self {
-            Self::Digest(digester) => digester.update(part),
-            Self::Whole(whole) if whole.len() + part.len() > LONGEST_INPUT => {
-                return Err(Error::new(
-                    CKR_DATA_LEN_RANGE,
-                    "more data than a mechanism without a digest takes",
-                ));
-            }
-            Self::Whole(whole) => whole.extend_from_slice(part),
-        }
-        Ok(())
-    }
-
-    fn finish(self, signing: &Signing) -> Result<Zeroizing<Vec<u8>>> {
-        Ok(match self {
-            Self::Whole(whole) => whole,
-            Self::Digest(digester) => {
-                let hash = digester.hash();
-                let digest = digester.finish();
-                if signing.digest_info {
-                    hash.digest_info(&digest).map_err(keyward_token::key::from_crypto)?
-                } else {
-                    digest
-                }
-                .into()
-            }
-        })
+        let input = self.message.finish()?;
+        Ok(self.key.verify(&self.scheme, &input, signature)?)
     }
 }
 
@@ -204,7 +155,7 @@ pub(super) fn label(key: &Known) -> String {
 }
 
 pub(super) fn check_type(key: &Known, signing: &Signing) -> Result<()> {
-    if key.object.key_type() == Some(signing.key_type()) {
+    if key.object.key_type().is_some_and(|key_type| signing.takes(key_type)) {
         return Ok(());
     }
     Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "the key is not of the mechanism's type"))

@@ -6,7 +6,7 @@ use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki_sys::*;
-use keyward_token::mechanism::{Family, REGISTRY};
+use keyward_token::mechanism::{Family, Mechanism as Listed, REGISTRY};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::elliptic_curve::sec1::ToSec1Point;
@@ -21,9 +21,9 @@ use crate::common::outside::{OpenSsl, ecdsa_der, ecdsa_raw};
 use crate::common::raw::{Module, P256, P384, P521, call};
 use crate::host::{generate_ec, generate_rsa, initialized, public_key, refused, user};
 
-/// How `cryptoki` names a mechanism of the registry that signs; `None` for the
-/// one that it does not know.
-fn signing(number: CK_MECHANISM_TYPE) -> Option<Mechanism<'static>> {
+/// How `cryptoki` names a mechanism of the registry that signs; `None` for those
+/// that it does not know.
+fn signing(number: CK_MECHANISM_TYPE, name: &str) -> Option<Mechanism<'static>> {
     let pss = |hash_alg, mgf, salt: u64| PkcsPssParams { hash_alg, mgf, s_len: salt.into() };
     Some(match number {
         CKM_RSA_PKCS => Mechanism::RsaPkcs,
@@ -55,29 +55,56 @@ fn signing(number: CK_MECHANISM_TYPE) -> Option<Mechanism<'static>> {
         CKM_ECDSA_SHA384 => Mechanism::EcdsaSha384,
         CKM_ECDSA_SHA512 => Mechanism::EcdsaSha512,
         CKM_SHA224_RSA_PKCS_PSS => return None,
+        _ if name.contains("SHA3_") => return None,
         other => panic!("the registry has a mechanism that this test does not know: {other:#x}"),
     })
 }
 
-/// CKM_SHA224_RSA_PKCS_PSS, which `cryptoki` lacks.
-fn sign_sha224_pss(session: &Session, key: ObjectHandle, data: &[u8]) -> Vec<u8> {
+/// Signs by a mechanism that `cryptoki` lacks.
+fn sign_raw(session: &Session, mechanism: &Listed, key: ObjectHandle, data: &[u8]) -> Vec<u8> {
     let raw = Module::load(&common::module());
-    let mut pss = CK_RSA_PKCS_PSS_PARAMS { hashAlg: CKM_SHA224, mgf: CKG_MGF1_SHA224, sLen: 28 };
+    let mut pss = match mechanism.number {
+        CKM_SHA224_RSA_PKCS_PSS => pss(CKM_SHA224, CKG_MGF1_SHA224, 28),
+        CKM_SHA3_224_RSA_PKCS_PSS => pss(CKM_SHA3_224, CKG_MGF1_SHA3_224, 28),
+        CKM_SHA3_256_RSA_PKCS_PSS => pss(CKM_SHA3_256, CKG_MGF1_SHA3_256, 32),
+        CKM_SHA3_384_RSA_PKCS_PSS => pss(CKM_SHA3_384, CKG_MGF1_SHA3_384, 48),
+        _ => pss(CKM_SHA3_512, CKG_MGF1_SHA3_512, 64),
+    };
+    let with_pss = matches!(mechanism.family, Family::RsaPss(_));
     let mut mechanism = CK_MECHANISM {
-        mechanism: CKM_SHA224_RSA_PKCS_PSS,
-        pParameter: (&raw mut pss).cast(),
-        ulParameterLen: size_of::<CK_RSA_PKCS_PSS_PARAMS>() as CK_ULONG,
+        mechanism: mechanism.number,
+        pParameter: if with_pss { (&raw mut pss).cast() } else { std::ptr::null_mut() },
+        ulParameterLen: if with_pss { size_of::<CK_RSA_PKCS_PSS_PARAMS>() as CK_ULONG } else { 0 },
     };
     let rv = call!(raw, C_SignInit(session.handle(), &raw mut mechanism, key.handle()));
     assert_eq!(rv, CKR_OK);
     raw.sign(session.handle(), data).unwrap()
 }
 
+fn pss(
+    hash: CK_MECHANISM_TYPE,
+    mgf: CK_RSA_PKCS_MGF_TYPE,
+    salt: CK_ULONG,
+) -> CK_RSA_PKCS_PSS_PARAMS {
+    CK_RSA_PKCS_PSS_PARAMS { hashAlg: hash, mgf, sLen: salt }
+}
+
 /// OpenSSL's name of the hash in a mechanism's name.
 fn hash_in(name: &str) -> Option<&'static str> {
-    ["sha1", "sha224", "sha256", "sha384", "sha512"]
-        .into_iter()
-        .find(|hash| name.to_lowercase().split('_').any(|part| part == *hash))
+    [
+        ("SHA1", "sha1"),
+        ("SHA224", "sha224"),
+        ("SHA256", "sha256"),
+        ("SHA384", "sha384"),
+        ("SHA512", "sha512"),
+        ("SHA3_224", "sha3-224"),
+        ("SHA3_256", "sha3-256"),
+        ("SHA3_384", "sha3-384"),
+        ("SHA3_512", "sha3-512"),
+    ]
+    .into_iter()
+    .find(|(part, _)| name.contains(part))
+    .map(|(_, hash)| hash)
 }
 
 #[test]
@@ -104,10 +131,10 @@ fn every_mechanism_that_signs_makes_signatures_that_others_accept() {
             let input = hash.map_or(data.to_vec(), |hash| openssl.digest(hash, data));
             let pairs = if matches!(mechanism.family, Family::Ecdsa(_)) { &ec[..] } else { &[rsa] };
             for (public, private) in pairs {
-                let how = signing(mechanism.number);
+                let how = signing(mechanism.number, name);
                 let signature = match &how {
                     Some(how) => session.sign(how, *private, data).unwrap(),
-                    None => sign_sha224_pss(&session, *private, data),
+                    None => sign_raw(&session, mechanism, *private, data),
                 };
                 let spki = public_key(&session, *public);
                 let digest_option = format!("digest:{}", hash.unwrap_or("sha256"));
@@ -157,7 +184,7 @@ fn every_mechanism_that_signs_makes_signatures_that_others_accept() {
                 signed += 1;
             }
         }
-        assert_eq!(signed, 13 + 3 * 6);
+        assert_eq!(signed, 21 + 3 * 10);
     });
 }
 

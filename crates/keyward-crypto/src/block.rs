@@ -292,6 +292,12 @@ impl Counter {
         self.block.to_be_bytes()
     }
 
+    /// How many of the last bits count, 1 to 128.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
     fn mask(&self) -> u128 {
         u128::MAX >> (u128::BITS - self.bits)
     }

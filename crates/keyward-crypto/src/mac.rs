@@ -41,7 +41,12 @@ pub fn hkdf_sha256(secret: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) -> R
 }
 
 /// Checks, in constant time, that `given` is the first `length` bytes of `own`.
-pub(crate) fn compare(own: &[u8], length: usize, given: &[u8]) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Error::ParameterInvalid`] if `length` is 0 or more than `own` has, [`Error::SignatureLength`] if
+/// `given` has another, [`Error::SignatureInvalid`] if it differs.
+pub fn compare(own: &[u8], length: usize, given: &[u8]) -> Result<()> {
     if length == 0 || length > own.len() {
         return Err(Error::ParameterInvalid("the authentication code is never of that length"));
     }

@@ -136,6 +136,18 @@ attributes! {
     CKA_WRAP_TEMPLATE Template,
     CKA_UNWRAP_TEMPLATE Template,
     CKA_ALLOWED_MECHANISMS Numbers,
+    CKA_PARAMETER_SET Number,
+    CKA_SEED Bytes,
+    CKA_PRIME Bytes,
+    CKA_SUBPRIME Bytes,
+    CKA_BASE Bytes,
+    CKA_PRIME_BITS Number,
+    CKA_SUBPRIME_BITS Number,
+    CKA_ENCAPSULATE Boolean,
+    CKA_DECAPSULATE Boolean,
+    CKA_DERIVE_TEMPLATE Template,
+    CKA_ENCAPSULATE_TEMPLATE Template,
+    CKA_DECAPSULATE_TEMPLATE Template,
 }
 
 /// A set of attributes, each at most once: a template, or all that an object
@@ -331,6 +343,7 @@ pub fn is_secret(attribute: u64) -> bool {
     matches!(
         attribute,
         CKA_VALUE
+            | CKA_SEED
             | CKA_PRIVATE_EXPONENT
             | CKA_PRIME_1
             | CKA_PRIME_2

@@ -128,7 +128,8 @@ impl Object {
     /// its value is not here.
     fn has_secret(&self, attribute: u64) -> bool {
         match self.key_type() {
-            Some(CKK_RSA) => attribute != CKA_VALUE,
+            Some(CKK_RSA) => !matches!(attribute, CKA_VALUE | CKA_SEED),
+            Some(CKK_ML_DSA | CKK_ML_KEM) => matches!(attribute, CKA_VALUE | CKA_SEED),
             _ => attribute == CKA_VALUE,
         }
     }

@@ -4,7 +4,7 @@ use keyward_crypto::Error as CryptoError;
 use keyward_wire::{Error, ErrorCode, Result};
 
 use crate::key::{PublicKey, from_crypto};
-use crate::mechanism::{Parameter, SignatureScheme, Signing};
+use crate::mechanism::{Parameter, Preparation, SignatureScheme, Signing};
 
 impl Signing {
     /// What a mechanism with its parameter means for a signature with recovery.
@@ -15,7 +15,7 @@ impl Signing {
     pub fn recoverable(mechanism: u64, parameter: &Parameter) -> Result<Self> {
         let signing = Self::new(mechanism, parameter)?;
         signing.scheme.must_be_recoverable()?;
-        if signing.hash.is_some() {
+        if signing.preparation != Preparation::None {
             return Err(not_recoverable());
         }
         Ok(signing)
@@ -42,7 +42,7 @@ impl PublicKey {
     /// # Errors
     /// CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE, CKR_MECHANISM_INVALID,
     /// CKR_KEY_TYPE_INCONSISTENT.
-    pub fn recover(&self, scheme: SignatureScheme, signature: &[u8]) -> Result<Vec<u8>> {
+    pub fn recover(&self, scheme: &SignatureScheme, signature: &[u8]) -> Result<Vec<u8>> {
         scheme.must_be_recoverable()?;
         let Self::Rsa(key) = self else {
             return Err(Error::new(ErrorCode::KeyTypeInconsistent, "the key is not an RSA key"));

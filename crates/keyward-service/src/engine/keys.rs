@@ -21,7 +21,7 @@ impl Engine {
         access: Access,
         sign: &wire::Sign,
     ) -> Result<Answer> {
-        let scheme = sign.scheme.ok_or_else(|| malformed("the request names no scheme"))?;
+        let scheme = sign.scheme.clone().ok_or_else(|| malformed("the request names no scheme"))?;
         let scheme = SignatureScheme::try_from(scheme)?;
         let usage = if sign.recoverable {
             scheme.must_be_recoverable()?;
@@ -30,7 +30,7 @@ impl Engine {
             CKA_SIGN
         };
         let input = sign.input.clone();
-        let work = move |key: &PrivateKey| key.sign(scheme, &input);
+        let work = move |key: &PrivateKey| key.sign(&scheme, &input);
         let bytes = self.with_key(call, &access, sign.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Signature(bytes))))
     }

@@ -1,5 +1,7 @@
 use super::*;
 
+mod kinds;
+
 fn template(pairs: &[(u64, Value)]) -> Attributes {
     Attributes::from_pairs(pairs.iter().cloned()).unwrap()
 }
