@@ -1,13 +1,14 @@
 # `make demo` and `make test` do all the set-up that they need, on Debian 12 with Rust and root.
 
-.PHONY: help demo build release test install bench bench-short clean
+.PHONY: help demo build release test install bench bench-short soak clean
 
 help:
 	@echo 'make demo         a Keyward service, two nodes, TLS between them in JVMs'
 	@echo 'make test         installs what the tests need, and runs them all'
 	@echo 'make build        target/release/keyward and target/release/libkeyward_pkcs11.so'
 	@echo 'make release      the same for glibc 2.17, in target/portable/x86_64-unknown-linux-gnu/release'
-	@echo 'make bench        the cost of C_Sign beside its floor'
+	@echo 'make bench        the cost of C_Sign beside its floor; a storm of clients'
+	@echo 'make soak         the service killed 10,000 times in the middle of writes'
 	@echo 'make clean        takes away what was built and unpacked'
 
 demo:
@@ -31,9 +32,15 @@ test: install
 
 bench: build
 	cargo bench --bench sign
+	cargo bench --bench storm
 
 bench-short: build
 	cargo bench --bench sign -- --short
+	cargo bench --bench storm -- --short
+
+# 10,000 times kill -9 in the middle of writes; more than two hours.
+soak: build
+	KEYWARD_KILLS=10000 cargo test --release -p keyward-cli --test kill -- --nocapture
 
 clean:
 	cargo clean

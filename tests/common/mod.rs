@@ -109,6 +109,11 @@ impl Service {
         child.wait().unwrap();
     }
 
+    /// The number of the service's process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// What the service has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("service.log")).unwrap_or_default()

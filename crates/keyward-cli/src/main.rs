@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::commands::bench::BenchCommand;
 use crate::commands::cert::CertCommand;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::dev::DevArgs;
@@ -48,6 +49,8 @@ enum Command {
     Dev(DevArgs),
     Status(StatusArgs),
     #[command(subcommand)]
+    Bench(BenchCommand),
+    #[command(subcommand)]
     Token(TokenCommand),
     #[command(subcommand)]
     Key(KeyCommand),
@@ -72,6 +75,7 @@ Run the service:
   init         Make a new service: configuration, keys, store, administrator
   serve        Run the service in the foreground
   status       Show what the service has done since it started
+  bench        sign, login: how fast the service is
 
 Look after tokens and what is in them:
   token        create, list, show, set-pin, unlock, delete
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
         Command::Init(args) => done(args.run()),
         Command::Serve(args) => done(args.run()),
         Command::Status(args) => done(args.run()),
+        Command::Bench(command) => done(command.run()),
         Command::Token(command) => done(command.run()),
         Command::Key(command) => done(command.run()),
         Command::Cert(command) => done(command.run()),

@@ -1,5 +1,6 @@
 //! The commands: one file for each noun or verb.
 
+pub mod bench;
 pub mod cert;
 pub mod completions;
 pub mod dev;
