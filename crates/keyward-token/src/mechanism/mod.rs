@@ -1,9 +1,10 @@
 //! The mechanisms: which there are, what they take, and what they ask of a key.
 //!
 //! [`REGISTRY`] is the one list: C_GetMechanismList, C_GetMechanismInfo and the operations all come
-//! from it, so that nothing is listed that does not work. [`PREPARED`] has those that this crate
-//! knows how to do, and that no call reaches yet: each moves to the first list when its way through
-//! module, wire and service is there.
+//! from it, so that nothing is listed that does not work. [`PREPARED`] has those that no call reaches
+//! yet: each moves to the first list when its way through module, wire and service is there. What
+//! they do is in keyward-crypto; signatures, codes and encryption are in `key` too, derivation and
+//! CKM_RSA_AES_KEY_WRAP are not.
 
 mod parameter;
 mod policy;

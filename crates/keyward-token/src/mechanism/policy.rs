@@ -16,7 +16,8 @@ pub enum Policy {
     /// What NIST approves: no signature with SHA-1, no encryption by PKCS#1 v1.5, nothing below 112
     /// bits, no curve but NIST's and Edwards's.
     Fips,
-    /// Old things too: MD5, Triple DES, DSA, Diffie-Hellman, RSA from 1024 bits.
+    /// Old things too: MD5, Triple DES, DSA, Diffie-Hellman, RSA from 1024 bits. (keyward-crypto
+    /// still refuses private RSA keys below 2048; no token has this policy yet.)
     Compat,
 }
 
