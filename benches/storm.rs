@@ -4,7 +4,7 @@
 //! A closed loop: `keyward bench` is the generator and has one processor, the
 //! service has another. What must hold: the rate under ten times the load is at
 //! least 0.9 of the best one, nothing fails, and the slowest tenth is within its
-//! deadline.
+//! deadline. Both rates are measured in turns.
 //!
 //! `cargo bench --bench storm` takes two minutes, `-- --short` some ten seconds
 //! and is content with half of the best rate: in so short a time the machine's
@@ -19,6 +19,8 @@ use common::Service;
 use serde_json::Value;
 
 const TOKEN: &str = "bench";
+/// Of the best load and ten times as much, one after the other.
+const TURNS: usize = 3;
 
 fn main() {
     let short = std::env::args().any(|argument| argument == "--short");
@@ -76,18 +78,29 @@ fn main() {
         }
         let peak = curve.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
         // As few as come near to it.
-        let saturates = curve.iter().find(|(_, rate)| *rate >= 0.95 * peak).map_or(1, |it| it.0);
-        let storm = sign(saturates * 10);
-        let ratio = number(&storm, "rate") / peak;
+        let saturates = curve.iter().find(|(_, rate)| *rate >= 0.9 * peak).map_or(1, |it| it.0);
+        // In turns, because the machine has other things to do at times.
+        let mut ratios: Vec<_> = (0..TURNS)
+            .map(|_| {
+                let best = number(&sign(saturates), "rate");
+                let storm = sign(saturates * 10);
+                let late = number(&storm, "p90_ms") >= number(&storm, "deadline_ms");
+                if number(&storm, "failed") > 0.0 || late {
+                    failed.push(format!("{kind}: requests failed or were late in the storm"));
+                }
+                number(&storm, "rate") / best
+            })
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let ratio = ratios[TURNS / 2];
         println!(
-            "{kind:<10} {saturates} threads saturate it; ten times as many: {ratio:.2} of the peak"
+            "{kind:<10} {saturates} threads saturate it; ten times as many: {ratio:.2} of their rate \
+             in the median, {:.2} to {:.2}; the best rate of all was {peak:.0}",
+            ratios[0],
+            ratios[TURNS - 1]
         );
-        let late = number(&storm, "p90_ms") >= number(&storm, "deadline_ms");
-        if number(&storm, "failed") > 0.0 || late {
-            failed.push(format!("{kind}: requests failed or were late under ten times the load"));
-        }
         if apart && ratio < bound {
-            failed.push(format!("{kind}: {ratio:.2} of the peak is less than {bound}"));
+            failed.push(format!("{kind}: {ratio:.2} of the best rate is less than {bound}"));
         }
     }
 

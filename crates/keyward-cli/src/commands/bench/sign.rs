@@ -114,8 +114,8 @@ impl Sign {
         let start = Barrier::new(threads + 1);
         let mut signatures = Samples::default();
         let mut round_trips = Samples::default();
-        let before = processor_time();
         let mut began = Instant::now();
+        let mut before = Duration::ZERO;
         thread::scope(|scope| -> Result<()> {
             let mut running = Vec::new();
             let clients: Result<Vec<_>> = (0..threads).map(|_| Admin::open(&self.admin)).collect();
@@ -126,6 +126,7 @@ impl Sign {
             }
             start.wait();
             began = Instant::now();
+            before = processor_time();
             for thread in running {
                 let (signed, asked) = thread.join().map_err(|_| anyhow!("a thread panicked"))?;
                 signatures.join(signed);
@@ -222,9 +223,10 @@ fn measure(
     floor: bool,
 ) -> (Samples, Samples) {
     let (mut signatures, mut round_trips) = (Samples::default(), Samples::default());
-    start.wait();
-    // The first call connects; that is not what is measured.
+    // The first call connects; that is not what is measured. If it fails, the
+    // others will tell.
     let _ = job.ask(client, token);
+    start.wait();
     let began = Instant::now();
     loop {
         let now = Instant::now();
