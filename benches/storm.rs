@@ -6,7 +6,7 @@
 //! least 0.9 of the best one, nothing fails, and the slowest tenth is within its
 //! deadline. Both rates are measured in turns.
 //!
-//! `cargo bench --bench storm` takes two minutes, `-- --short` some ten seconds
+//! `cargo bench --bench storm` takes three minutes, `-- --short` some thirty seconds
 //! and is content with half of the best rate: in so short a time the machine's
 //! moods are half of what is measured.
 
