@@ -60,6 +60,20 @@ impl Connection {
         request: &mut Request,
         deadline: Instant,
     ) -> io::Result<Vec<Response>> {
+        self.ask(request, deadline)?;
+        let mut frames = Vec::new();
+        loop {
+            let response = self.next_frame(deadline)?;
+            let more = response.more;
+            frames.push(response);
+            if !more {
+                return Ok(frames);
+            }
+        }
+    }
+
+    /// Sends a request.
+    pub(crate) fn ask(&mut self, request: &mut Request, deadline: Instant) -> io::Result<()> {
         self.last_id += 1;
         request.id = self.last_id;
         let left = deadline.saturating_duration_since(Instant::now());
@@ -71,19 +85,18 @@ impl Connection {
             rest = &rest[taken..];
             self.send(deadline)?;
         }
-        let mut frames = Vec::new();
+        Ok(())
+    }
+
+    /// The next frame of the answer to the last request.
+    pub(crate) fn next_frame(&mut self, deadline: Instant) -> io::Result<Response> {
         loop {
             while let Some(response) =
                 frame::take::<Response>(&mut self.inbox).map_err(io::Error::other)?
             {
                 // Id 0 is the service's word on the connection as a whole.
-                if response.id != self.last_id && response.id != 0 {
-                    continue;
-                }
-                let more = response.more;
-                frames.push(response);
-                if !more {
-                    return Ok(frames);
+                if response.id == self.last_id || response.id == 0 {
+                    return Ok(response);
                 }
             }
             self.receive(deadline)?;

@@ -40,6 +40,7 @@ pub mod random;
 pub mod rsa;
 pub mod wrap;
 pub mod x25519;
+pub mod stream;
 
 pub use crate::aead::SealingKey;
 pub use crate::block::{BlockKey, Counter, Direction};
@@ -57,3 +58,4 @@ pub use crate::ml_dsa::{MlDsa, MlDsaPrivateKey, MlDsaPublicKey};
 pub use crate::ml_kem::{MlKem, MlKemPrivateKey, MlKemPublicKey};
 pub use crate::rsa::{RsaPrimes, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey};
 pub use crate::x25519::{X25519PrivateKey, X25519PublicKey};
+pub use crate::stream::{STREAM_OVERHEAD, StreamOpener, StreamSealer};

@@ -46,6 +46,7 @@ operations! {
     ListIdentities "list_identities",
     RevokeIdentity "revoke_identity",
     Status "status",
+    Backup "backup",
     RenewIdentity "renew_identity",
     RevokeCertificates "revoke_certificates",
     UnlockToken "unlock_token",

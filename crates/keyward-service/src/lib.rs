@@ -16,6 +16,7 @@ mod state;
 mod store;
 mod workers;
 
+pub mod backup;
 pub mod bundle;
 pub mod config;
 pub mod files;
@@ -23,3 +24,6 @@ pub mod init;
 
 pub use config::Config;
 pub use server::{ServeError, run, serve};
+
+/// Name and version of this software.
+const SOFTWARE: &str = concat!("keyward ", env!("CARGO_PKG_VERSION"));

@@ -94,8 +94,15 @@ struct Early {
 #[error("the value of {0} does not decrypt or does not parse")]
 pub(crate) struct Unreadable(String);
 
+impl Unreadable {
+    /// That of `key`.
+    pub(crate) fn of(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+}
+
 /// A record that a key names, decrypted and parsed.
-enum Item {
+pub(crate) enum Item {
     Nothing,
     Authority(AuthorityRecord),
     Identity(Id, IdentityRecord),
@@ -318,7 +325,8 @@ impl Inner {
 }
 
 impl Item {
-    fn open(vault: &Vault, key: &str, value: &[u8], version: u64) -> Result<Self, Unreadable> {
+    /// Decrypts and parses an entry of the store.
+    pub(crate) fn open(vault: &Vault, key: &str, value: &[u8], version: u64) -> Result<Self, Unreadable> {
         let unreadable = || Unreadable(key.to_owned());
         let path = match Path::parse(key) {
             None | Some(Path::Meta) => return Ok(Self::Nothing),

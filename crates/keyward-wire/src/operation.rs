@@ -21,6 +21,7 @@ impl Operation {
                 | Self::Decrypt(_)
                 | Self::ListIdentities(_)
                 | Self::Status(_)
+                | Self::Backup(_)
         )
     }
 

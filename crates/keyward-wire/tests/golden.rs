@@ -219,6 +219,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("list_identities", Operation::ListIdentities(ListIdentities {})),
         ("revoke_identity", Operation::RevokeIdentity(RevokeIdentity { name: "node1".into() })),
         ("status", Operation::Status(Status {})),
+        ("backup", Operation::Backup(Backup { wrapped_master_key: b"wrapped".to_vec() })),
         (
             "renew_identity",
             Operation::RenewIdentity(RenewIdentity {
@@ -338,6 +339,7 @@ fn responses() -> Vec<(&'static str, Response)> {
                 ..StatusResult::default()
             }),
         ),
+        ("backup", Answer::Backup(BackupPart { bytes: b"keyward backup\n".to_vec() })),
     ];
     results
         .into_iter()

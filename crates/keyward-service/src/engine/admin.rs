@@ -3,7 +3,8 @@
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
-use super::{Answer, Call, Engine, SOFTWARE};
+use super::{Answer, Call, Engine};
+use crate::SOFTWARE;
 
 impl Engine {
     pub(super) fn status(&self, call: &Call) -> Result<Answer> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod backup;
 mod catalogue;
 mod identities;
 mod keys;
@@ -22,8 +23,8 @@ use keyward_wire::{self as wire, Error, ErrorCode, Request, Response, Result, Re
 use zeroize::Zeroizing;
 
 use self::access::Access;
-use self::catalogue::Frames;
 use self::repeat::Plan;
+use crate::SOFTWARE;
 use crate::authority::Shown;
 use crate::config::Config;
 use crate::counters::{self, Counters};
@@ -55,6 +56,7 @@ pub(crate) struct Engine {
     connected: Arc<dyn Connected>,
     repeats: repeat::InFlight,
     attempts: pins::Attempts,
+    backups: backup::Turn,
     incarnation: u64,
     replica: [u8; 16],
     request_life: Duration,
@@ -96,6 +98,12 @@ struct Answer {
     frames: Option<Frames>,
 }
 
+/// The frames behind an answer's first one.
+enum Frames {
+    Catalogue(catalogue::Frames),
+    Backup(backup::Frames),
+}
+
 /// The frames of an answer, made one by one as they are sent.
 pub(crate) struct Reply {
     head: Option<Response>,
@@ -116,6 +124,7 @@ impl Engine {
             counters: Counters::new(),
             repeats: repeat::InFlight::default(),
             attempts: pins::Attempts::default(),
+            backups: backup::Turn::default(),
             replica: keyward_crypto::random::bytes(),
             request_life: config.deadlines.request(),
             access_life: config.deadlines.access(),
@@ -220,10 +229,11 @@ impl Engine {
             Operation::ListTokens(_) => Ok(self.list_tokens(call)),
             Operation::ListIdentities(_) => self.list_identities(call),
             Operation::Status(_) => self.status(call),
+            Operation::Backup(backup) => self.backup(call, backup).await,
             Operation::Catalogue(catalogue) => {
                 let access = self.access(call)?;
                 let frames = self.catalogue(call, &access, catalogue.known.as_ref());
-                Ok(Answer { frames: Some(frames), ..access.answer(None) })
+                Ok(Answer { frames: Some(Frames::Catalogue(frames)), ..access.answer(None) })
             }
             Operation::Find(find) => {
                 let access = self.access(call)?;
@@ -285,7 +295,10 @@ impl Engine {
             Ok(Answer { result, mut ticket, frames, .. }) => Reply {
                 // A ticket goes with the first frame, whichever that is.
                 head: result.map(|result| response(Some(result), ticket.take())),
-                frames: frames.map(|frames| frames.with_ticket(ticket)),
+                frames: frames.map(|frames| match frames {
+                    Frames::Catalogue(frames) => Frames::Catalogue(frames.with_ticket(ticket)),
+                    frames @ Frames::Backup(_) => frames,
+                }),
                 id,
                 revision,
             },
@@ -385,8 +398,16 @@ impl Reply {
             head.more = self.frames.is_some();
             return Some(head);
         }
-        let frames = self.frames.as_mut()?;
-        let (result, ticket, more) = frames.next_frame()?;
+        let (result, ticket, more) = match self.frames.as_mut()? {
+            Frames::Catalogue(frames) => {
+                let (result, ticket, more) = frames.next_frame()?;
+                (Answered::Catalogue(result), ticket, more)
+            }
+            Frames::Backup(frames) => {
+                let (result, more) = frames.next_frame()?;
+                (result, None, more)
+            }
+        };
         if !more {
             self.frames = None;
         }
@@ -395,7 +416,7 @@ impl Reply {
             revision: self.revision,
             ticket,
             more,
-            result: Some(Answered::Catalogue(result)),
+            result: Some(result),
             ..Response::default()
         })
     }
@@ -413,6 +434,7 @@ fn concerns_token(operation: &Operation) -> bool {
             | Operation::RenewIdentity(_)
             | Operation::RevokeCertificates(_)
             | Operation::Status(_)
+            | Operation::Backup(_)
     )
 }
 
@@ -423,6 +445,3 @@ fn malformed(message: impl Into<Cow<'static, str>>) -> Error {
 fn revoked() -> Error {
     Error::new(ErrorCode::IdentityRevoked, "this identity is revoked or not known here")
 }
-
-/// Name and version of this software.
-const SOFTWARE: &str = concat!("keyward ", env!("CARGO_PKG_VERSION"));

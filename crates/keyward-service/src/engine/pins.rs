@@ -12,8 +12,9 @@ use tokio::time::timeout_at;
 
 use super::access::{Access, Rights};
 use super::repeat::{Changes, Plan};
+use super::tickets::{generation, new_generation};
 use super::tokens::valid_label;
-use super::{Answer, Call, Engine};
+use super::{Answer, Call, Engine, Frames};
 use crate::id::Id;
 use crate::pin::{self, Pin};
 use crate::state::Token;
@@ -80,6 +81,7 @@ impl Engine {
         let frames =
             login.want_catalogue.then(|| self.catalogue(call, &access, login.known.as_ref()));
         let result = Answered::Login(wire::LoginResult { token: Some(info) });
+        let frames = frames.map(Frames::Catalogue);
         let answer = Answer { frames, ..access.answer(Some(result)) };
         let user_type = if officer { UserType::SecurityOfficer } else { UserType::User };
         Ok(Plan {
@@ -106,16 +108,16 @@ impl Engine {
         let mut record = (*access.token.record).clone();
         let user_type = if officer {
             record.so_pin = hashed;
-            record.so_generation += 1;
+            record.so_generation = new_generation();
             UserType::SecurityOfficer
         } else {
             record.user_pin = Some(hashed);
-            record.user_generation += 1;
+            record.user_generation = new_generation();
             UserType::User
         };
         changes.put_token(&access.token, &record);
         let mut claims = self.claims(call, &access.token, user_type);
-        claims.generation += 1;
+        claims.generation = generation(&record, user_type);
         Ok(Plan {
             claims: Some(claims),
             attempt: Some(attempt),
@@ -136,7 +138,7 @@ impl Engine {
         let new_pin = pin::acceptable(init.new_pin.clone())?;
         let mut record = (*access.token.record).clone();
         record.user_pin = Some(self.hash_pin(call, new_pin).await?);
-        record.user_generation += 1;
+        record.user_generation = new_generation();
         let mut changes = Changes::default();
         changes.put_token(&access.token, &record);
         for (key, _) in self.state.pins_of(access.token.id) {
@@ -167,8 +169,8 @@ impl Engine {
         let record = TokenRecord {
             label: label.clone(),
             user_pin: None,
-            user_generation: token.record.user_generation + 1,
-            so_generation: token.record.so_generation + 1,
+            user_generation: new_generation(),
+            so_generation: new_generation(),
             ..(*token.record).clone()
         };
         changes.put_token(token, &record);

@@ -3,7 +3,7 @@
 //! A part is the encoded claims and an HMAC over them. The access part expires,
 //! the refresh part holds as long as the PIN's generation.
 
-use keyward_crypto::{hmac_sha256, hmac_sha256_verify};
+use keyward_crypto::{hmac_sha256, hmac_sha256_verify, random};
 use keyward_wire::{Error, ErrorCode, Result, Ticket, UserType};
 use prost::Message;
 
@@ -84,6 +84,12 @@ pub(super) fn generation(record: &TokenRecord, user_type: UserType) -> u64 {
         UserType::SecurityOfficer => record.so_generation,
         UserType::User | UserType::Unspecified => record.user_generation,
     }
+}
+
+/// That of a new PIN. Random, so that a store that was put back to an earlier
+/// state never comes to a generation that tickets were given out for meanwhile.
+pub(super) fn new_generation() -> u64 {
+    u64::from_be_bytes(random::bytes())
 }
 
 fn invalid(message: &'static str) -> Error {

@@ -6,6 +6,7 @@ use prost::Message;
 
 use super::admin::administrators_only;
 use super::pins::DONE;
+use super::tickets::new_generation;
 use super::repeat::{Changes, Plan};
 use super::{Answer, Call, Engine};
 use crate::clock;
@@ -44,8 +45,8 @@ impl Engine {
                 Some(pin) => Some(self.hash_pin(call, pin).await?),
                 None => None,
             },
-            so_generation: 1,
-            user_generation: 1,
+            so_generation: new_generation(),
+            user_generation: new_generation(),
             created: clock::seconds(),
         };
         changes.add(paths::token(id), record.encode_to_vec());

@@ -46,6 +46,23 @@ pub(crate) struct Commit {
     pub(crate) deletes: Vec<String>,
 }
 
+/// What the store held after one commit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// The commit's number.
+    pub(crate) sequence: u64,
+    /// In the order of the keys.
+    pub(crate) entries: Vec<(String, Versioned)>,
+}
+
+impl Snapshot {
+    /// The value of `key`.
+    pub(crate) fn value(&self, key: &str) -> Option<&[u8]> {
+        let place = self.entries.binary_search_by(|(other, _)| other.as_str().cmp(key)).ok()?;
+        Some(&self.entries[place].1.value)
+    }
+}
+
 /// Is told of every commit, in order, before whoever made it is.
 pub(crate) type Watcher = Arc<dyn Fn(&Commit) + Send + Sync>;
 
@@ -74,6 +91,9 @@ pub(crate) trait Store: Send + Sync {
 
     /// All that stands under a prefix, in the order of the keys.
     fn scan<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Versioned)>>;
+
+    /// All that stands under a prefix, as it was after one commit.
+    fn snapshot<'a>(&'a self, prefix: &'a str) -> Pending<'a, Snapshot>;
 
     /// Tells `watcher` of every commit from now on. One watcher is enough.
     fn watch(&self, watcher: Watcher);

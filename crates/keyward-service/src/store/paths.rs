@@ -9,6 +9,10 @@ pub(crate) const FORMAT_KEY: &str = "meta/format";
 pub(crate) const INCARNATION_KEY: &str = "meta/incarnation";
 /// The data key, wrapped by the master key.
 pub(crate) const DATA_KEY_KEY: &str = "meta/data-key";
+/// What all keys that the store says something of itself by have in common.
+pub(crate) const META: &str = "meta/";
+/// What all results of operations have in common.
+pub(crate) const OPERATIONS: &str = "operation/";
 /// The authority's certificate and private key.
 pub(crate) const AUTHORITY_KEY: &str = "authority";
 

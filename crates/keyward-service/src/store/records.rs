@@ -19,10 +19,11 @@ pub(crate) struct TokenRecord {
     /// Absent until the user PIN is set.
     #[prost(message, optional, tag = "5")]
     pub(crate) user_pin: Option<PinRecord>,
-    /// Grows when the security officer's PIN changes; ends their tickets.
+    /// Another one whenever the security officer's PIN changes; ends their
+    /// tickets.
     #[prost(uint64, tag = "6")]
     pub(crate) so_generation: u64,
-    /// Grows when the user's PIN changes; ends the users' tickets.
+    /// Another one whenever the user's PIN changes; ends the users' tickets.
     #[prost(uint64, tag = "7")]
     pub(crate) user_generation: u64,
     /// Seconds since 1970-01-01 UTC.

@@ -18,7 +18,9 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::oneshot;
 
 use self::disk::Disk;
-use super::{Check, Commit, Pending, Store, StoreError, Transaction, Versioned, Watcher};
+use super::{
+    Check, Commit, Pending, Snapshot, Store, StoreError, Transaction, Versioned, Watcher,
+};
 
 /// Keys, and values behind the number of the commit that wrote them (u64,
 /// big-endian).
@@ -134,6 +136,27 @@ impl Store for Redb {
                 }
             }
             Ok(found)
+        })
+    }
+
+    fn snapshot<'a>(&'a self, prefix: &'a str) -> Pending<'a, Snapshot> {
+        let prefix = prefix.to_owned();
+        self.read(move |database| {
+            let reading = database.begin_read()?;
+            let sequences = reading.open_table(SEQUENCE)?;
+            let sequence = sequences.get(())?.map_or(0, |stored| stored.value());
+            let table = reading.open_table(DATA)?;
+            let mut entries = Vec::new();
+            for entry in table.range(prefix.as_str()..)? {
+                let (key, stored) = entry?;
+                if !key.value().starts_with(&prefix) {
+                    break;
+                }
+                if let Some(versioned) = split(stored.value()) {
+                    entries.push((key.value().to_owned(), versioned));
+                }
+            }
+            Ok(Snapshot { sequence, entries })
         })
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Vault {
     pub(crate) tickets: Secret,
     /// For session objects that travel sealed.
     pub(crate) sealed: SealingKey,
+    /// For backups.
+    backups: Secret,
 }
 
 /// A value that the data key does not open: changed, moved, or another key's.
@@ -51,6 +53,20 @@ impl Vault {
         Self::new(&Zeroizing::new(data_key))
     }
 
+    /// The same data key, wrapped by another master key.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn wrap_anew(
+        old: &Secret,
+        wrapped: &[u8],
+        new: &Secret,
+    ) -> Result<Vec<u8>, Unauthentic> {
+        let path = authenticated(paths::DATA_KEY_KEY);
+        let data_key = SealingKey::new(old).open(&path, wrapped).map_err(|_| Unauthentic)?;
+        SealingKey::new(new).seal(&path, &data_key).map_err(|_| Unauthentic)
+    }
+
     fn new(data_key: &Secret) -> Result<Self, Unauthentic> {
         let derive = |purpose: &[u8]| {
             let mut key = Zeroizing::new([0; 32]);
@@ -62,6 +78,7 @@ impl Vault {
             index: derive(b"index")?,
             tickets: derive(b"tickets")?,
             sealed: SealingKey::new(&*derive(b"sealed session objects")?),
+            backups: derive(b"backups")?,
         })
     }
 
@@ -77,6 +94,14 @@ impl Vault {
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Unauthentic> {
         self.data.open(&authenticated(path), sealed).map_err(|_| Unauthentic)
+    }
+
+    /// The key of one backup, which begins with what `header` is the digest of.
+    pub(crate) fn backup_key(&self, header: &[u8; 32]) -> Result<Secret, Unauthentic> {
+        let mut key = Zeroizing::new([0; 32]);
+        hkdf_sha256(&*self.backups, header, b"keyward backup", &mut *key)
+            .map_err(|_| Unauthentic)?;
+        Ok(key)
     }
 
     /// A keyed hash: it says whether two names are the same and nothing else.
@@ -111,7 +136,11 @@ mod tests {
         let again = Vault::open(&master, &wrapped).unwrap();
         assert_eq!(again.open_value("a", &sealed).unwrap().as_slice(), b"value");
         assert_eq!(again.open_value("b", &sealed), Err(Unauthentic));
-        assert!(Vault::open(&Zeroizing::new([2; 32]), &wrapped).is_err());
+        let other = Zeroizing::new([2; 32]);
+        assert!(Vault::open(&other, &wrapped).is_err());
+        let anew = Vault::wrap_anew(&master, &wrapped, &other).unwrap();
+        let moved = Vault::open(&other, &anew).unwrap();
+        assert_eq!(moved.open_value("a", &sealed).unwrap().as_slice(), b"value");
         assert_eq!(vault.hash("x", b"name"), again.hash("x", b"name"));
         assert_ne!(vault.hash("x", b"name"), again.hash("y", b"name"));
     }
