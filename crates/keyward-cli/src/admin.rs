@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use clap::Args;
 use clap::builder::OsStringValueParser;
-use keyward_client::{Client, Config};
+use keyward_client::{Client, Config, StreamError};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{ErrorCode, Hello, HelloResult, ListTokens, Request, TokenInfo};
+use keyward_wire::{Backup, ErrorCode, Hello, HelloResult, ListTokens, Request, TokenInfo};
 
 use crate::failure::Failure;
 
@@ -136,6 +136,22 @@ impl Admin {
     /// As [`Admin::call`].
     pub fn done(&self, token: &str, operation: Operation) -> Result<()> {
         self.call(token, operation).map(|_| ())
+    }
+
+    /// Has the service make a backup, and gives the file away part by part.
+    ///
+    /// # Errors
+    /// As [`Admin::call`], and those of `take`.
+    pub fn backup(&self, backup: Backup, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let request = Request { operation: Some(Operation::Backup(backup)), ..Request::default() };
+        let taken = self.client.stream(request, |answer| match answer {
+            Answer::Backup(part) => take(&part.bytes),
+            _ => Err(anyhow!("the service gave an answer that does not fit the question")),
+        });
+        taken.map_err(|error| match error {
+            StreamError::Client(error) => self.explain(error, ""),
+            StreamError::Taker(error) => error,
+        })
     }
 
     /// All tokens.

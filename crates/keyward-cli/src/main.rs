@@ -21,6 +21,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::commands::bench::BenchCommand;
+use crate::commands::backup::BackupArgs;
 use crate::commands::cert::CertCommand;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::dev::DevArgs;
@@ -28,8 +29,10 @@ use crate::commands::identity::IdentityCommand;
 use crate::commands::init::InitArgs;
 use crate::commands::key::KeyCommand;
 use crate::commands::man::ManArgs;
+use crate::commands::restore::RestoreArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::status::StatusArgs;
+use crate::commands::store::StoreCommand;
 use crate::commands::token::TokenCommand;
 use crate::commands::version::VersionArgs;
 use crate::failure::Failure;
@@ -58,6 +61,10 @@ enum Command {
     Cert(CertCommand),
     #[command(subcommand)]
     Identity(IdentityCommand),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    #[command(subcommand)]
+    Store(StoreCommand),
     Completions(CompletionsArgs),
     Man(ManArgs),
     Version(VersionArgs),
@@ -82,6 +89,11 @@ Look after tokens and what is in them:
   key          generate, list, show, import, rename, delete
   cert         request, import, list, export, delete
   identity     create, list, show, renew, revoke: who may use which tokens
+
+Keep it safe:
+  backup       Write all that a running service holds into one encrypted file; verify
+  restore      Make a service of a backup
+  store        copy: move a store from one place to another
 
 And:
   completions  Print the completions of a shell
@@ -109,6 +121,9 @@ fn main() -> ExitCode {
         Command::Key(command) => done(command.run()),
         Command::Cert(command) => done(command.run()),
         Command::Identity(command) => done(command.run()),
+        Command::Backup(args) => done(args.run()),
+        Command::Restore(args) => done(args.run()),
+        Command::Store(command) => done(command.run()),
         Command::Completions(args) => done(args.run()),
         Command::Man(args) => done(args.run()),
         Command::Version(args) => done(args.run()),

@@ -218,6 +218,11 @@ impl Client {
         {
             return Ok(connection);
         }
+        self.dial(deadline)
+    }
+
+    /// A new connection to the first endpoint that takes it.
+    fn dial(&self, deadline: Instant) -> std::result::Result<Connection, Failed> {
         let tls = self.tls.config(&self.config).map_err(Failed::Config)?;
         let mut last = Failed::Connection(String::new());
         for endpoint in self.endpoints.order() {
@@ -238,6 +243,24 @@ impl Client {
             }
         }
         Err(last)
+    }
+
+    /// A new connection that no other call uses.
+    pub(crate) fn own_connection(&self) -> Result<Connection> {
+        self.dial(Instant::now() + self.config.deadlines.call()).map_err(|error| self.told(error))
+    }
+
+    /// Why an answer on such a connection broke off.
+    pub(crate) fn broken(&self, endpoint: usize, error: &io::Error) -> Error {
+        self.told(self.failed(endpoint, error))
+    }
+
+    fn told(&self, failed: Failed) -> Error {
+        match failed {
+            Failed::Connection(last) => self.unreachable(1, &last),
+            Failed::Tls(reason) => Error::Refused { reason },
+            Failed::Config(error) => error.into(),
+        }
     }
 
     fn failed(&self, endpoint: usize, error: &io::Error) -> Failed {

@@ -25,10 +25,12 @@ mod endpoint;
 mod error;
 mod pool;
 mod stream;
+mod streamed;
 mod tls;
 
 pub use call::Client;
 pub use config::{Config, ConfigError};
 pub use error::{Error, Result};
 pub use pool::CONNECTIONS;
+pub use streamed::StreamError;
 pub use tls::{identity_key, pending_key};

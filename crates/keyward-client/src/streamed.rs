@@ -7,17 +7,21 @@ use keyward_wire::response::Result as Answer;
 use keyward_wire::{Request, Response};
 
 use crate::call::Client;
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// Why a long answer did not come whole.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum StreamError<E> {
     /// What the service said, or that the connection failed.
-    #[error(transparent)]
-    Client(#[from] Error),
+    Client(Error),
     /// Whoever took the frames wanted no more.
-    #[error(transparent)]
     Taker(E),
+}
+
+impl<E> From<Error> for StreamError<E> {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
 }
 
 impl Client {
@@ -35,7 +39,8 @@ impl Client {
     ) -> std::result::Result<(), StreamError<E>> {
         let mut connection = self.own_connection()?;
         let limit = self.config().deadlines.request();
-        let broken = |error| self.broken(&error);
+        let endpoint = connection.endpoint;
+        let broken = |error| self.broken(endpoint, &error);
         connection.ask(&mut request, Instant::now() + limit).map_err(broken)?;
         loop {
             let Response { result, more, .. } =

@@ -178,7 +178,10 @@ mod tests {
             ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &chunks[0], b"first".as_slice()),
             ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1], &chunks[1], b"second"),
         ] {
-            assert_eq!(key.open(b"", &[&nonce, chunk.as_slice()].concat()).unwrap().as_slice(), text);
+            assert_eq!(
+                key.open(b"", &[&nonce, chunk.as_slice()].concat()).unwrap().as_slice(),
+                text
+            );
         }
     }
 }

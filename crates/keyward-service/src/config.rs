@@ -206,6 +206,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What the store is, for a person.
+    pub(crate) fn store_name(&self) -> String {
+        self.data.display().to_string()
+    }
+}
+
 impl MasterKey {
     /// The key.
     pub(crate) fn read(&self) -> Result<Secret, FileError> {

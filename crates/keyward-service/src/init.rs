@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 use rcgen::KeyPair;
+use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use crate::authority::Authority;
@@ -18,7 +19,7 @@ use crate::files::{self, FileError};
 use crate::id::{self, Id};
 use crate::store::records::{CertificateRecord, IdentityRecord};
 use crate::store::redb::Redb;
-use crate::store::vault::{FORMAT, Vault};
+use crate::store::vault::{FORMAT, Secret, Vault};
 use crate::store::{Transaction, paths};
 
 /// What the new service is to be.
@@ -93,10 +94,41 @@ pub fn init(options: &Options) -> Result<Report, InitError> {
     let dir = &options.dir;
     valid_name(&options.admin_name)
         .map_err(|error| InitError::Invalid(error.message.into_owned()))?;
+    in_folder(dir, |draft| {
+        write_all(options, draft)?;
+        publish(draft, dir)
+    })?;
+    Ok(Report::of(dir))
+}
+
+impl Report {
+    /// What a service's folder holds.
+    pub(crate) fn of(dir: &Path) -> Self {
+        let admin = dir.join(ADMIN);
+        Self {
+            config: dir.join(CONFIG),
+            authority: dir.join(AUTHORITY),
+            certificate: dir.join(CERTIFICATE),
+            private_key: dir.join(PRIVATE_KEY),
+            master_key: dir.join(MASTER_KEY),
+            data: dir.join(DATA),
+            admin_config: admin.join("client.toml"),
+            admin,
+        }
+    }
+}
+
+/// Fills a folder by way of a draft, and leaves it as it was if that fails.
+pub(crate) fn in_folder<E: From<InitError>>(
+    dir: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     let existed = is_empty_folder(dir)?;
-    files::make_folder(dir)?;
+    files::make_folder(dir).map_err(InitError::from)?;
     let draft = dir.join(DRAFT);
-    let made = write_all(options, &draft).and_then(|()| publish(&draft, dir));
+    let made = files::make_folder(&draft)
+        .map_err(|error| InitError::from(error).into())
+        .and_then(|()| fill(&draft));
     if made.is_err() {
         // The folder was empty or not there: what is in it is the draft.
         let _ = fs::remove_dir_all(&draft);
@@ -107,18 +139,7 @@ pub fn init(options: &Options) -> Result<Report, InitError> {
             let _ = fs::remove_dir(dir);
         }
     }
-    made?;
-    let admin = dir.join(ADMIN);
-    Ok(Report {
-        config: dir.join(CONFIG),
-        authority: dir.join(AUTHORITY),
-        certificate: dir.join(CERTIFICATE),
-        private_key: dir.join(PRIVATE_KEY),
-        master_key: dir.join(MASTER_KEY),
-        data: dir.join(DATA),
-        admin_config: admin.join("client.toml"),
-        admin,
-    })
+    made
 }
 
 /// Whether the folder is there; refused if there is something in it.
@@ -139,13 +160,109 @@ fn is_empty_folder(dir: &Path) -> Result<bool, InitError> {
 }
 
 fn write_all(options: &Options, dir: &Path) -> Result<(), InitError> {
-    files::make_folder(dir)?;
     let (authority, authority_record) =
         Authority::create().map_err(|error| failed("the authority", error))?;
+    write_server(&authority, options.listen, &options.sans, dir)?;
+    let master = Zeroizing::new(keyward_crypto::random::bytes::<32>());
+    write_master_key(&master, dir)?;
 
-    let (names, mut addresses) = split_sans(&options.sans);
-    if !options.listen.ip().is_unspecified() {
-        addresses.push(options.listen.ip());
+    let admin = Administrator::create(&authority, &options.admin_name)?;
+
+    let (vault, wrapped) = Vault::create(&master).map_err(|error| failed("the store", error))?;
+    let mut transaction = Transaction::default();
+    let mut put = |path: &str, value: Vec<u8>| transaction.puts.push((path.to_owned(), value));
+    put(paths::FORMAT_KEY, FORMAT.to_string().into_bytes());
+    put(paths::INCARNATION_KEY, keyward_crypto::random::bytes::<8>().to_vec());
+    put(paths::DATA_KEY_KEY, wrapped);
+    let path = paths::AUTHORITY_KEY;
+    let record = Zeroizing::new(authority_record.encode_to_vec());
+    put(path, vault.seal(path, &record).map_err(|error| failed("the store", error))?);
+    for (path, sealed) in admin.entries(&vault)? {
+        put(&path, sealed);
+    }
+    Redb::create(&dir.join(DATA), transaction).map_err(|error| failed("the store", error))?;
+
+    admin.write(&authority, options.listen, &dir.join(ADMIN))?;
+    write_config(options.listen, dir)
+}
+
+/// A new administrator.
+pub(crate) struct Administrator {
+    uid: Id,
+    record: IdentityRecord,
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+impl Administrator {
+    pub(crate) fn create(authority: &Authority, name: &str) -> Result<Self, InitError> {
+        let uid = Id::random();
+        let key = KeyPair::generate().map_err(|error| failed("the administrator", error))?;
+        let (certificate, issued) = authority
+            .identity(uid, name, &key, ADMIN_DAYS)
+            .map_err(|error| failed("the administrator", error))?;
+        let record = IdentityRecord {
+            name: name.to_owned(),
+            administrator: true,
+            created: clock::seconds(),
+            certificate_expires: issued.expires,
+            certificates: vec![CertificateRecord {
+                serial: issued.serial,
+                expires: issued.expires,
+            }],
+            valid_days: ADMIN_DAYS,
+            ..IdentityRecord::default()
+        };
+        Ok(Self { uid, record, certificate, key })
+    }
+
+    /// What a store has of it.
+    pub(crate) fn entries(&self, vault: &Vault) -> Result<[(String, Vec<u8>); 2], InitError> {
+        let seal = |path: String, plaintext: &[u8]| {
+            let sealed =
+                vault.seal(&path, plaintext).map_err(|error| failed("the store", error))?;
+            Ok::<_, InitError>((path, sealed))
+        };
+        let name_path = paths::identity_name(&vault.hash("identity", self.record.name.as_bytes()));
+        Ok([
+            seal(paths::identity(self.uid), &self.record.encode_to_vec())?,
+            seal(name_path, self.uid.as_bytes())?,
+        ])
+    }
+
+    /// Writes its client configuration into a folder.
+    pub(crate) fn write(
+        &self,
+        authority: &Authority,
+        listen: SocketAddr,
+        folder: &Path,
+    ) -> Result<(), InitError> {
+        let private_key = Zeroizing::new(self.key.serialize_pem());
+        Bundle {
+            endpoints: &[endpoint(listen).to_string()],
+            server_name: "keyward",
+            slots: &[],
+            profile: "full",
+            authority: authority.certificate(),
+            certificate: &self.certificate,
+            private_key: &private_key,
+        }
+        .write(folder)?;
+        Ok(())
+    }
+}
+
+/// Issues the server's certificate; writes it, its key and the authority's
+/// certificate.
+pub(crate) fn write_server(
+    authority: &Authority,
+    listen: SocketAddr,
+    sans: &[String],
+    dir: &Path,
+) -> Result<(), InitError> {
+    let (names, mut addresses) = split_sans(sans);
+    if !listen.ip().is_unspecified() {
+        addresses.push(listen.ip());
     }
     let (certificate, key) = authority
         .server(&names, &addresses)
@@ -155,63 +272,22 @@ fn write_all(options: &Options, dir: &Path) -> Result<(), InitError> {
     let pem = certificate_pem(&certificate);
     files::write_new(&dir.join(CERTIFICATE), pem.as_bytes(), files::PUBLIC)?;
     let pem = certificate_pem(authority.certificate());
-    files::write_new(&dir.join(AUTHORITY), pem.as_bytes(), files::PUBLIC)?;
+    Ok(files::write_new(&dir.join(AUTHORITY), pem.as_bytes(), files::PUBLIC)?)
+}
 
-    let master = Zeroizing::new(keyward_crypto::random::bytes::<32>());
-    let mut master_text = Zeroizing::new(id::encode(&*master));
-    master_text.push('\n');
-    files::write_new(&dir.join(MASTER_KEY), master_text.as_bytes(), files::SECRET)?;
+pub(crate) fn write_master_key(master: &Secret, dir: &Path) -> Result<(), InitError> {
+    let mut text = Zeroizing::new(id::encode(&**master));
+    text.push('\n');
+    Ok(files::write_new(&dir.join(MASTER_KEY), text.as_bytes(), files::SECRET)?)
+}
 
-    let uid = Id::random();
-    let admin_key = KeyPair::generate().map_err(|error| failed("the administrator", error))?;
-    let (admin_certificate, issued) = authority
-        .identity(uid, &options.admin_name, &admin_key, ADMIN_DAYS)
-        .map_err(|error| failed("the administrator", error))?;
-    let admin = IdentityRecord {
-        name: options.admin_name.clone(),
-        administrator: true,
-        created: clock::seconds(),
-        certificate_expires: issued.expires,
-        certificates: vec![CertificateRecord { serial: issued.serial, expires: issued.expires }],
-        valid_days: ADMIN_DAYS,
-        ..IdentityRecord::default()
-    };
-
-    let (vault, wrapped) = Vault::create(&master).map_err(|error| failed("the store", error))?;
-    let mut transaction = Transaction::default();
-    let mut put = |path: &str, value: Vec<u8>| transaction.puts.push((path.to_owned(), value));
-    put(paths::FORMAT_KEY, FORMAT.to_string().into_bytes());
-    put(paths::INCARNATION_KEY, keyward_crypto::random::bytes::<8>().to_vec());
-    put(paths::DATA_KEY_KEY, wrapped);
-    let name_path = paths::identity_name(&vault.hash("identity", options.admin_name.as_bytes()));
-    for (path, plaintext) in [
-        (paths::AUTHORITY_KEY.to_owned(), Zeroizing::new(authority_record.encode_to_vec())),
-        (paths::identity(uid), Zeroizing::new(admin.encode_to_vec())),
-        (name_path, Zeroizing::new(uid.as_bytes().to_vec())),
-    ] {
-        let sealed = vault.seal(&path, &plaintext).map_err(|error| failed("the store", error))?;
-        put(&path, sealed);
-    }
-    Redb::create(&dir.join(DATA), transaction).map_err(|error| failed("the store", error))?;
-
-    let private_key = Zeroizing::new(admin_key.serialize_pem());
-    Bundle {
-        endpoints: &[endpoint(options.listen).to_string()],
-        server_name: "keyward",
-        slots: &[],
-        profile: "full",
-        authority: authority.certificate(),
-        certificate: &admin_certificate,
-        private_key: &private_key,
-    }
-    .write(&dir.join(ADMIN))?;
-    files::write_new(&dir.join(CONFIG), config(options).as_bytes(), files::PUBLIC)?;
-    Ok(())
+pub(crate) fn write_config(listen: SocketAddr, dir: &Path) -> Result<(), InitError> {
+    Ok(files::write_new(&dir.join(CONFIG), config(listen).as_bytes(), files::PUBLIC)?)
 }
 
 /// Moves the parts to where they belong, the configuration last: where it is,
 /// everything else is too.
-fn publish(draft: &Path, dir: &Path) -> Result<(), InitError> {
+pub(crate) fn publish(draft: &Path, dir: &Path) -> Result<(), InitError> {
     for name in PARTS {
         let target = dir.join(name);
         fs::rename(draft.join(name), &target)
@@ -244,7 +320,7 @@ fn endpoint(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-fn config(options: &Options) -> String {
+fn config(listen: SocketAddr) -> String {
     let mut text = String::from("# The Keyward service. File names are relative to this file.\n\n");
     // Writing to a String does not fail.
     let _ = write!(
@@ -289,12 +365,12 @@ fn config(options: &Options) -> String {
          [log]\n\
          # format = \"text\"               # or \"json\"\n\
          # filter = \"info\"\n",
-        options.listen,
+        listen,
     );
     text
 }
 
-fn failed(what: &'static str, error: impl std::fmt::Display) -> InitError {
+pub(crate) fn failed(what: &'static str, error: impl std::fmt::Display) -> InitError {
     InitError::Failed { what, error: error.to_string() }
 }
 
@@ -304,8 +380,8 @@ const AUTHORITY: &str = "ca.pem";
 const CERTIFICATE: &str = "server.pem";
 const PRIVATE_KEY: &str = "server.key";
 const MASTER_KEY: &str = "master.key";
-const DATA: &str = "store.redb";
-const ADMIN: &str = "admin";
+pub(crate) const DATA: &str = "store.redb";
+pub(crate) const ADMIN: &str = "admin";
 const PARTS: [&str; 7] = [PRIVATE_KEY, CERTIFICATE, AUTHORITY, MASTER_KEY, DATA, ADMIN, CONFIG];
 
 /// The life of the first administrator's certificate.

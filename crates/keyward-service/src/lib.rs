@@ -21,6 +21,7 @@ pub mod bundle;
 pub mod config;
 pub mod files;
 pub mod init;
+pub mod transfer;
 
 pub use config::Config;
 pub use server::{ServeError, run, serve};

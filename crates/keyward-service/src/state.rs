@@ -326,7 +326,12 @@ impl Inner {
 
 impl Item {
     /// Decrypts and parses an entry of the store.
-    pub(crate) fn open(vault: &Vault, key: &str, value: &[u8], version: u64) -> Result<Self, Unreadable> {
+    pub(crate) fn open(
+        vault: &Vault,
+        key: &str,
+        value: &[u8],
+        version: u64,
+    ) -> Result<Self, Unreadable> {
         let unreadable = || Unreadable(key.to_owned());
         let path = match Path::parse(key) {
             None | Some(Path::Meta) => return Ok(Self::Nothing),

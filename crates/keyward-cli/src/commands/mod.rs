@@ -1,6 +1,7 @@
 //! The commands: one file for each noun or verb.
 
 pub mod bench;
+pub mod backup;
 pub mod cert;
 pub mod completions;
 pub mod dev;
@@ -8,7 +9,9 @@ pub mod identity;
 pub mod init;
 pub mod key;
 pub mod man;
+pub mod restore;
 pub mod serve;
 pub mod status;
+pub mod store;
 pub mod token;
 pub mod version;

@@ -131,8 +131,7 @@ impl Header {
         if digest(&bytes) != said {
             return Err(HeaderError::Damaged);
         }
-        let record =
-            HeaderRecord::decode(&bytes[start..]).map_err(|_| HeaderError::Damaged)?;
+        let record = HeaderRecord::decode(&bytes[start..]).map_err(|_| HeaderError::Damaged)?;
         if record.layout > LAYOUT || record.format > crate::store::vault::FORMAT {
             return Err(HeaderError::TooNew);
         }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cryptoki_sys::{
-    CKO_CERTIFICATE, CKO_DATA, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_SECRET_KEY,
-};
+use cryptoki_sys::{CKO_CERTIFICATE, CKO_DATA, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_SECRET_KEY};
 
 use super::Info;
 use crate::authority::Authority;
@@ -73,6 +71,7 @@ pub struct IdentitySummary {
 pub(crate) struct Inventory {
     tokens: BTreeMap<Id, (Option<TokenRecord>, Objects)>,
     identities: Vec<IdentityRecord>,
+    authority: Option<Authority>,
 }
 
 impl Inventory {
@@ -89,11 +88,17 @@ impl Inventory {
                 *self.tokens.entry(token).or_default().1.of(class) += 1;
             }
             Item::Authority(record) => {
-                Authority::open(&record).map_err(|_| Unreadable::of(key))?;
+                let authority = Authority::open(&record).map_err(|_| Unreadable::of(key))?;
+                self.authority = Some(authority);
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The authority, if there was one.
+    pub(crate) fn take_authority(&mut self) -> Option<Authority> {
+        self.authority.take()
     }
 
     pub(crate) fn summary(self, info: Info) -> Summary {

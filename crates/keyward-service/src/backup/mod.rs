@@ -4,10 +4,8 @@
 //! administrator (`engine/backup.rs`); what was sealed in the store stays
 //! sealed as it is, and all of it is sealed once more, by a key that is derived
 //! from the data key. Whoever has the master key, or the passphrase that it was
-//! wrapped by, reads it: [`verify`] looks at everything, [`restore`] makes a
-//! service of it.
-//!
-//! [`restore`]: crate::restore
+//! wrapped by, reads it: [`verify`] looks at everything, and
+//! [`transfer`](crate::transfer) makes a service of it.
 
 mod format;
 mod inventory;
@@ -21,8 +19,8 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use self::format::{HeaderRecord, PassphraseRecord};
-pub use self::inventory::{IdentitySummary, Objects, Summary, TokenSummary};
 pub(crate) use self::inventory::Inventory;
+pub use self::inventory::{IdentitySummary, Objects, Summary, TokenSummary};
 pub(crate) use self::reader::Reader;
 pub(crate) use self::writer::Writer;
 use crate::config::MasterKey;

@@ -44,6 +44,28 @@ impl Reader {
             },
             Key::Passphrase(_) => damaged(path),
         })?;
+        Self::new(path, file, header, vault, master)
+    }
+
+    /// The same backup from its beginning.
+    pub(crate) fn again(&self) -> Result<Self, BackupError> {
+        let (header, file) = header(&self.path)?;
+        if header.digest != self.header.digest {
+            // Somebody has put another file in its place.
+            return Err(self.damaged());
+        }
+        let vault = Vault::open(&self.master, &header.record.data_key);
+        let vault = vault.map_err(|_| self.damaged())?;
+        Self::new(&self.path, file, header, vault, self.master.clone())
+    }
+
+    fn new(
+        path: &Path,
+        file: BufReader<File>,
+        header: Header,
+        vault: Vault,
+        master: Secret,
+    ) -> Result<Self, BackupError> {
         let key = vault.backup_key(&header.digest).map_err(|_| damaged(path))?;
         let mut reader = Self {
             path: path.to_owned(),

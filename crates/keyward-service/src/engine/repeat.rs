@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answered;
@@ -148,7 +148,7 @@ impl Engine {
                 .map_err(|_| StoreError::Unavailable("a value is too long".to_owned()))?;
             transaction.puts.push((path, sealed));
         }
-        timeout(COMMIT_DEADLINE, self.store.commit(transaction))
+        timeout(COMMIT_DEADLINE, self.store.commit(transaction, Instant::now() + COMMIT_DEADLINE))
             .await
             .map_err(|_| StoreError::Unavailable("it did not answer in time".to_owned()))?
     }
@@ -369,7 +369,7 @@ mod tests {
             let answer = engine.handle(admin, request).await.next_frame().unwrap();
             assert!(matches!(answer.result, Some(Answered::Token(_))));
         }
-        let kept = async || store.scan("operation/").await.unwrap().len();
+        let kept = async || store.snapshot("operation/").await.unwrap().entries.len();
         assert_eq!(kept().await, 2);
         engine.sweep().await;
         assert_eq!(kept().await, 2);

@@ -6,8 +6,8 @@ use prost::Message;
 
 use super::admin::administrators_only;
 use super::pins::DONE;
-use super::tickets::new_generation;
 use super::repeat::{Changes, Plan};
+use super::tickets::new_generation;
 use super::{Answer, Call, Engine};
 use crate::clock;
 use crate::id::{self, Id};

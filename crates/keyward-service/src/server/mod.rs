@@ -2,7 +2,7 @@
 
 mod connection;
 mod connections;
-mod tls;
+pub(crate) mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,8 +27,8 @@ use crate::files::FileError;
 use crate::id::Id;
 use crate::state::State;
 use crate::store::redb::{OpenError, Redb};
-use crate::store::vault::{FORMAT, Vault};
-use crate::store::{Store, paths};
+use crate::store::vault::{FORMAT, Secret, Vault};
+use crate::store::{Snapshot, Store, paths};
 use crate::workers::Workers;
 
 /// Why the service did not start.
@@ -300,47 +300,17 @@ async fn open(
     config: &Config,
     connections: &Arc<Connections>,
 ) -> Result<(Arc<Engine>, Arc<dyn Store>), ServeError> {
-    let path = &config.data;
-    let failed = |reason: String| ServeError::Store { path: path.clone(), reason };
+    let failed = |reason: String| ServeError::Store { path: config.data.clone(), reason };
     let master = config.master_key.read()?;
-    let store = tokio::task::spawn_blocking({
-        let path = path.clone();
-        move || Redb::open(&path)
-    })
-    .await
-    .map_err(io::Error::other)?
-    .map_err(|error| match error {
-        OpenError::InUse => ServeError::StoreInUse(path.clone()),
-        OpenError::Failed(reason) => failed(reason),
-    })?;
-    let store: Arc<dyn Store> = Arc::new(store);
-
-    let meta = async |key: &str| match store.value(key).await {
-        Ok(Some(found)) => Ok(found.value),
-        Ok(None) => Err(failed(format!("it is no Keyward store: {key} is missing"))),
-        Err(error) => Err(failed(error.to_string())),
-    };
-    let format = String::from_utf8_lossy(&meta(paths::FORMAT_KEY).await?).into_owned();
-    if format.parse::<u32>().is_ok_and(|found| found > FORMAT) {
-        return Err(ServeError::StoreTooNew { path: path.clone(), found: format });
-    }
-    if format != FORMAT.to_string() {
-        return Err(failed(format!("its format is {format:?}, which never was one")));
-    }
-    let incarnation = meta(paths::INCARNATION_KEY)
-        .await?
-        .try_into()
+    let store = connect(config).await?;
+    let snapshot = read(config, &*store).await?;
+    let vault = Arc::new(unlock(config, &master, &snapshot)?);
+    let incarnation = snapshot
+        .value(paths::INCARNATION_KEY)
+        .and_then(|bytes| bytes.try_into().ok())
         .map(u64::from_be_bytes)
-        .map_err(|_| failed("its incarnation is not a number".to_owned()))?;
-    let wrapped = meta(paths::DATA_KEY_KEY).await?;
-    let vault = Vault::open(&master, &wrapped).map_err(|_| ServeError::WrongMasterKey {
-        master_key: config.master_key.name().to_owned(),
-        path: path.clone(),
-    })?;
-    let vault = Arc::new(vault);
-    let sequence = store.sequence().await.map_err(|error| failed(error.to_string()))?;
-    let entries = store.scan("").await.map_err(|error| failed(error.to_string()))?;
-    let state = State::load(Arc::clone(&vault), sequence, entries)
+        .ok_or_else(|| failed("its incarnation is not a number".to_owned()))?;
+    let state = State::load(Arc::clone(&vault), snapshot.sequence, snapshot.entries)
         .map_err(|error| failed(error.to_string()))?;
     let state = Arc::new(state);
     store.watch(Arc::new({
@@ -364,6 +334,54 @@ async fn open(
         incarnation,
     };
     Ok((Arc::new(Engine::new(parts, config)), store))
+}
+
+/// The store that the configuration names.
+pub(crate) async fn connect(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+    let path = config.data.clone();
+    let opened = tokio::task::spawn_blocking(move || Redb::open(&path)).await;
+    match opened.map_err(io::Error::other)? {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(OpenError::InUse) => Err(ServeError::StoreInUse(config.data.clone())),
+        Err(OpenError::Failed(reason)) => {
+            Err(ServeError::Store { path: config.data.clone(), reason })
+        }
+    }
+}
+
+/// Reads the whole store.
+pub(crate) async fn read(config: &Config, store: &dyn Store) -> Result<Snapshot, ServeError> {
+    let failed = |reason: String| ServeError::Store { path: config.data.clone(), reason };
+    store.snapshot("").await.map_err(|error| failed(error.to_string()))
+}
+
+/// What opens the store's values, by what the store says of itself.
+pub(crate) fn unlock(
+    config: &Config,
+    master: &Secret,
+    snapshot: &Snapshot,
+) -> Result<Vault, ServeError> {
+    let failed = |reason: String| ServeError::Store { path: config.data.clone(), reason };
+    let meta = |key: &str| match snapshot.value(key) {
+        Some(found) => Ok(found),
+        None if snapshot.value(paths::LOADING_KEY).is_some() => {
+            Err(failed(paths::HALF_WRITTEN.to_owned()))
+        }
+        None => Err(failed(format!("it is no Keyward store: {key} is missing"))),
+    };
+    let format = String::from_utf8_lossy(meta(paths::FORMAT_KEY)?).into_owned();
+    if format.parse::<u32>().is_ok_and(|found| found > FORMAT) {
+        return Err(ServeError::StoreTooNew { path: config.data.clone(), found: format });
+    }
+    if format != FORMAT.to_string() {
+        return Err(failed(format!("its format is {format:?}, which never was one")));
+    }
+    meta(paths::INCARNATION_KEY)?;
+    let wrapped = meta(paths::DATA_KEY_KEY)?;
+    Vault::open(master, wrapped).map_err(|_| ServeError::WrongMasterKey {
+        master_key: config.master_key.name().to_owned(),
+        path: config.data.clone(),
+    })
 }
 
 /// As [`open`], for the tests of what stands on it.

@@ -47,7 +47,7 @@ pub(super) fn config(config: &Config) -> Result<ServerConfig, FileError> {
     Ok(tls)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let pem = files::read(path)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()

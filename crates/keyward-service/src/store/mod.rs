@@ -6,6 +6,7 @@
 //! carries the number of the commit that wrote it last, and whoever watches is
 //! told of the commits in their order.
 
+pub(crate) mod load;
 pub(crate) mod paths;
 pub(crate) mod records;
 pub(crate) mod redb;
@@ -13,6 +14,7 @@ pub(crate) mod vault;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A value and the sequence number of the commit that wrote it last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +88,6 @@ pub(crate) trait Store: Send + Sync {
     /// Its name in the configuration, as "redb".
     fn name(&self) -> &'static str;
 
-    /// The value of `key`.
-    fn value<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Versioned>>;
-
-    /// All that stands under a prefix, in the order of the keys.
-    fn scan<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Versioned)>>;
-
     /// All that stands under a prefix, as it was after one commit.
     fn snapshot<'a>(&'a self, prefix: &'a str) -> Pending<'a, Snapshot>;
 
@@ -100,10 +96,7 @@ pub(crate) trait Store: Send + Sync {
 
     /// Makes a transaction durable and answers its sequence number, after the
     /// watcher was told of it.
-    fn commit(&self, transaction: Transaction) -> Pending<'_, u64>;
-
-    /// The sequence number of the last commit.
-    fn sequence(&self) -> Pending<'_, u64>;
+    fn commit(&self, transaction: Transaction, deadline: Instant) -> Pending<'_, u64>;
 
     /// Ends what is under way and lets go of what it holds.
     fn close(&self);
@@ -113,3 +106,6 @@ pub(crate) trait Store: Send + Sync {
         None
     }
 }
+
+/// The most checks of a transaction, and the most puts and deletes together.
+pub(crate) const MOST_OPERATIONS: usize = 100;

@@ -9,10 +9,18 @@ pub(crate) const FORMAT_KEY: &str = "meta/format";
 pub(crate) const INCARNATION_KEY: &str = "meta/incarnation";
 /// The data key, wrapped by the master key.
 pub(crate) const DATA_KEY_KEY: &str = "meta/data-key";
+/// What is wrong with a store in which [`LOADING_KEY`] is found.
+pub(crate) const HALF_WRITTEN: &str = "it is half written, by a restore or a copy that was cut \
+     off or is still under way; run that again with --resume";
+/// Is there while a restore or a copy fills the store, and no longer.
+pub(crate) const LOADING_KEY: &str = "meta/loading";
 /// What all keys that the store says something of itself by have in common.
 pub(crate) const META: &str = "meta/";
 /// What all results of operations have in common.
 pub(crate) const OPERATIONS: &str = "operation/";
+/// Is written by each transaction in a store that many share: its version says
+/// what the last one was, whoever made it.
+pub(crate) const CLOCK_KEY: &str = "meta/clock";
 /// The authority's certificate and private key.
 pub(crate) const AUTHORITY_KEY: &str = "authority";
 

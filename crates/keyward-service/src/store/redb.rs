@@ -113,32 +113,6 @@ impl Store for Redb {
         "redb"
     }
 
-    fn value<'a>(&'a self, key: &'a str) -> Pending<'a, Option<Versioned>> {
-        let key = key.to_owned();
-        self.read(move |database| {
-            let table = database.begin_read()?.open_table(DATA)?;
-            Ok(table.get(key.as_str())?.and_then(|stored| split(stored.value())))
-        })
-    }
-
-    fn scan<'a>(&'a self, prefix: &'a str) -> Pending<'a, Vec<(String, Versioned)>> {
-        let prefix = prefix.to_owned();
-        self.read(move |database| {
-            let table = database.begin_read()?.open_table(DATA)?;
-            let mut found = Vec::new();
-            for entry in table.range(prefix.as_str()..)? {
-                let (key, stored) = entry?;
-                if !key.value().starts_with(&prefix) {
-                    break;
-                }
-                if let Some(versioned) = split(stored.value()) {
-                    found.push((key.value().to_owned(), versioned));
-                }
-            }
-            Ok(found)
-        })
-    }
-
     fn snapshot<'a>(&'a self, prefix: &'a str) -> Pending<'a, Snapshot> {
         let prefix = prefix.to_owned();
         self.read(move |database| {
@@ -164,7 +138,7 @@ impl Store for Redb {
         *lock(&self.watcher) = Some(watcher);
     }
 
-    fn commit(&self, transaction: Transaction) -> Pending<'_, u64> {
+    fn commit(&self, transaction: Transaction, _: Instant) -> Pending<'_, u64> {
         let (answer, answered) = oneshot::channel();
         let queue = lock(&self.queue).clone();
         Box::pin(async move {
@@ -177,10 +151,6 @@ impl Store for Redb {
             })?;
             answered.await.map_err(|_| closed())?
         })
-    }
-
-    fn sequence(&self) -> Pending<'_, u64> {
-        self.read(sequence)
     }
 
     fn close(&self) {
@@ -460,27 +430,27 @@ mod tests {
             let told = Arc::clone(&told);
             move |commit| told.lock().unwrap().push(commit.sequence)
         }));
-        assert_eq!(store.commit(put("a/2", b"two")).await, Ok(2));
+        assert_eq!(store.commit(put("a/2", b"two"), Instant::now()).await, Ok(2));
         let mut late = put("a/2", b"late");
         late.checks.push(Check::Version("a/2".to_owned(), 1));
-        assert_eq!(store.commit(late).await, Err(StoreError::Conflict));
+        assert_eq!(store.commit(late, Instant::now()).await, Err(StoreError::Conflict));
         let mut twice = put("a/2", b"twice");
         twice.checks.push(Check::Absent("a/2".to_owned()));
-        assert_eq!(store.commit(twice).await, Err(StoreError::Conflict));
+        assert_eq!(store.commit(twice, Instant::now()).await, Err(StoreError::Conflict));
         let mut right = put("b", b"three");
         right.checks.push(Check::Version("a/2".to_owned(), 2));
         right.deletes.push("a/1".to_owned());
-        assert_eq!(store.commit(right).await, Ok(3));
+        assert_eq!(store.commit(right, Instant::now()).await, Ok(3));
         assert_eq!(*told.lock().unwrap(), [2, 3]);
         assert!(matches!(Redb::open(&path), Err(OpenError::InUse)));
         store.close();
-        assert!(store.commit(put("c", b"")).await.is_err());
+        assert!(store.commit(put("c", b""), Instant::now()).await.is_err());
 
         let store = Redb::open(&path).unwrap();
-        assert_eq!(store.sequence().await, Ok(3));
-        let found = store.scan("a/").await.unwrap();
-        assert_eq!(found, [("a/2".to_owned(), Versioned { value: b"two".to_vec(), version: 2 })]);
-        assert_eq!(store.value("a/1").await, Ok(None));
+        let found = store.snapshot("a/").await.unwrap();
+        assert_eq!(found.sequence, 3);
+        let left = Versioned { value: b"two".to_vec(), version: 2 };
+        assert_eq!(found.entries, [("a/2".to_owned(), left)]);
     }
 
     #[tokio::test]
@@ -493,7 +463,7 @@ mod tests {
             .map(|_| {
                 let mut transaction = put("only", b"once");
                 transaction.checks.push(Check::Absent("only".to_owned()));
-                store.commit(transaction)
+                store.commit(transaction, Instant::now())
             })
             .collect();
         let mut won = 0;

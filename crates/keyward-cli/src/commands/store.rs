@@ -1,0 +1,72 @@
+//! `keyward store`: moves a store from one place to another.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use keyward_service::config::Config;
+use keyward_service::transfer::copy;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::terminal::quote;
+
+/// Move a store from one place to another
+#[derive(Subcommand, Debug)]
+pub enum StoreCommand {
+    Copy(CopyArgs),
+}
+
+/// Copy the store of one configuration into the empty one of another
+#[derive(Args, Debug)]
+#[command(
+    after_long_help = "Stop the services of both first. Everything is read back before the destination becomes a store;\none that was cut off is none, and `keyward serve` says so. If the second configuration names\nanother master key, that is the copy's. The source stays as it is.\n\nExample:\n  keyward store copy --from /etc/keyward/keyward.toml --to /etc/keyward/new.toml"
+)]
+pub struct CopyArgs {
+    /// The configuration whose store is read
+    #[arg(long, value_name = "CONFIG")]
+    from: PathBuf,
+    /// The configuration whose store is written: not there yet, or empty
+    #[arg(long, value_name = "CONFIG")]
+    to: PathBuf,
+    /// Delete what an attempt that was cut off has left, and begin anew
+    #[arg(long)]
+    resume: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl StoreCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If the source cannot be read, or the destination is not empty.
+    pub fn run(self) -> Result<()> {
+        let Self::Copy(args) = self;
+        let load = |path| Config::load(path).map_err(|error| Failure::from_error(&error));
+        let (from, to) = (load(&args.from)?, load(&args.to)?);
+        let copied = copy(&from, &to, args.resume).map_err(|error| Failure::from_error(&error))?;
+        if args.json {
+            return output::json(&serde_json::json!({
+                "from": copied.from,
+                "to": copied.to,
+                "entries": copied.entries,
+                "other_master_key": copied.other_master_key,
+            }));
+        }
+        let key = match copied.other_master_key {
+            true => "\nIts master key is the one of the second configuration.",
+            false => "",
+        };
+        output::print(&format!(
+            "Copied {} entries, all of which open:\n  from {}\n  to   {}{key}\n\n\
+             Start it, and let the old store's service never run again:\n  \
+             keyward serve --config {}\n",
+            copied.entries,
+            copied.from,
+            copied.to,
+            quote(&args.to.display().to_string()),
+        ))
+    }
+}
