@@ -38,8 +38,9 @@ pub struct BackupArgs {
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// The service's configuration, to find its master key; used with a passphrase
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
-    config: PathBuf,
+    // Not `config`: that is the administrator's.
+    #[arg(long = "config", value_name = "FILE", default_value = CONFIG)]
+    service_config: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -152,7 +153,7 @@ impl BackupArgs {
         let mut check = None;
         let mut wrapped = Vec::new();
         if self.passphrase || self.passphrase_file.is_some() {
-            let master = master_key(&self.config)?;
+            let master = master_key(&self.service_config)?;
             let passphrase = passphrase(self.passphrase_file.as_deref(), true)?;
             wrapped = backup::wrap_master_key(&master, &passphrase)
                 .map_err(|error| Failure::from_error(&error))?;
