@@ -38,9 +38,9 @@ pub mod ml_dsa;
 pub mod ml_kem;
 pub mod random;
 pub mod rsa;
+pub mod stream;
 pub mod wrap;
 pub mod x25519;
-pub mod stream;
 
 pub use crate::aead::SealingKey;
 pub use crate::block::{BlockKey, Counter, Direction};
@@ -57,5 +57,5 @@ pub use crate::mac::{hkdf_sha256, hmac_sha256, hmac_sha256_verify};
 pub use crate::ml_dsa::{MlDsa, MlDsaPrivateKey, MlDsaPublicKey};
 pub use crate::ml_kem::{MlKem, MlKemPrivateKey, MlKemPublicKey};
 pub use crate::rsa::{RsaPrimes, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey};
-pub use crate::x25519::{X25519PrivateKey, X25519PublicKey};
 pub use crate::stream::{STREAM_OVERHEAD, StreamOpener, StreamSealer};
+pub use crate::x25519::{X25519PrivateKey, X25519PublicKey};

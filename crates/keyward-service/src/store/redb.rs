@@ -18,9 +18,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::oneshot;
 
 use self::disk::Disk;
-use super::{
-    Check, Commit, Pending, Snapshot, Store, StoreError, Transaction, Versioned, Watcher,
-};
+use super::{Check, Commit, Pending, Snapshot, Store, StoreError, Transaction, Versioned, Watcher};
 
 /// Keys, and values behind the number of the commit that wrote them (u64,
 /// big-endian).

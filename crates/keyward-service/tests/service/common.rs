@@ -74,7 +74,7 @@ impl Service {
         Self::in_folder(folder(), change).await
     }
 
-    async fn in_folder(folder: tempfile::TempDir, change: fn(&mut Config)) -> Self {
+    pub async fn in_folder(folder: tempfile::TempDir, change: fn(&mut Config)) -> Self {
         let mut config = config(folder.path());
         config.pins.backoff_ms = 0;
         change(&mut config);

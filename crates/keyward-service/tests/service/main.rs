@@ -2,6 +2,7 @@
 //! since linking takes longer than the tests.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod backup;
 mod common;
 mod identities;
 mod login;
