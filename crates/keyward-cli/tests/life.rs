@@ -8,28 +8,14 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use common::{dev, keyward, run};
+use common::{dev, keyward, run, serve};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
-}
-
-/// Starts `keyward serve` and waits until it says that it is ready.
-fn serve(config: &str) -> Child {
-    let mut child = keyward(["serve", "--announce", "--config", config])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("ready 127.0.0.1:"), "{line}");
-    child
 }
 
 #[test]

@@ -5,8 +5,9 @@
 pub mod service;
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 pub const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
 
@@ -67,6 +68,21 @@ pub fn keyward<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
 /// Runs `keyward` to its end.
 pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Said {
     keyward(arguments).output().unwrap().into()
+}
+
+/// Starts `keyward serve` and waits until it says that it is ready.
+pub fn serve<S: AsRef<OsStr>>(config: S) -> Child {
+    let mut child = keyward(["serve", "--announce", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("ready 127.0.0.1:"), "{line}");
+    child
 }
 
 /// Runs a shell script inside `keyward dev`, in `folder`, with `$keyward` set.

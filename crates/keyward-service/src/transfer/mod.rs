@@ -93,16 +93,24 @@ type Source<'a> = dyn FnMut() -> Result<Option<(String, Vec<u8>)>, TransferError
 /// there.
 async fn destination(config: &Config) -> Result<Arc<dyn Store>, TransferError> {
     let path = &config.data;
-    // A store that was cut off before its first byte.
-    let nothing = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
-    if nothing {
-        fs::remove_file(path).map_err(|error| FileError::Write { path: path.clone(), error })?;
-    }
-    if nothing || !path.exists() {
-        Redb::create(path, Transaction::default()).map_err(|error| match error {
+    if !path.exists() {
+        let written = |error| FileError::Write { path: path.clone(), error };
+        // A kill in the middle leaves nothing under the store's own name that is
+        // none.
+        let mut draft = path.clone().into_os_string();
+        draft.push(".partial");
+        let draft = PathBuf::from(draft);
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(written(error).into());
+            }
+            _ => {}
+        }
+        Redb::create(&draft, Transaction::default()).map_err(|error| match error {
             OpenError::InUse => ServeError::StoreInUse(path.clone()),
             OpenError::Failed(reason) => ServeError::Store { path: path.clone(), reason },
         })?;
+        fs::rename(&draft, path).map_err(written)?;
     }
     Ok(server::connect(config).await?)
 }
