@@ -262,9 +262,8 @@ impl KeyArgs {
 fn write(admin: &Admin, wrapped_master_key: Vec<u8>, path: &Path) -> Result<()> {
     let mut file = create(path)?;
     let failed = || format!("{} cannot be written", path.display());
-    admin.backup(Backup { wrapped_master_key }, |part| {
-        Ok(file.write_all(part).with_context(failed)?)
-    })?;
+    admin
+        .backup(Backup { wrapped_master_key }, |part| file.write_all(part).with_context(failed))?;
     file.sync_all().with_context(failed)
 }
 
