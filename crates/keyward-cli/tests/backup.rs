@@ -88,7 +88,7 @@ impl Place {
     }
 
     fn start(&mut self, service: &str) {
-        self.child = Some(serve(&self.config(service)));
+        self.child = Some(serve(self.config(service)));
     }
 
     /// Ends the service as an operator does.
@@ -199,6 +199,7 @@ impl Node {
             key: Some(Key { key: Some(key::Key::UniqueId(key.unique_id)) }),
             input: digest.to_vec(),
             scheme: Some(sign::Scheme::Ecdsa(Done {})),
+            recoverable: false,
         };
         match self.ask(Some(&ticket), Operation::Sign(sign)).0 {
             Answer::Signature(signed) => signature_to_der(&signed.value).unwrap(),
