@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::commands::bench::BenchCommand;
 use crate::commands::backup::BackupArgs;
+use crate::commands::bench::BenchCommand;
 use crate::commands::cert::CertCommand;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::dev::DevArgs;

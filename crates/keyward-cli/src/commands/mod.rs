@@ -1,7 +1,7 @@
 //! The commands: one file for each noun or verb.
 
-pub mod bench;
 pub mod backup;
+pub mod bench;
 pub mod cert;
 pub mod completions;
 pub mod dev;
