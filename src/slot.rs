@@ -206,10 +206,14 @@ impl Slot {
                 Ok(frames)
             }
             Err(error) => {
-                if error.code() == ErrorCode::TicketInvalid {
+                match error.code() {
                     // Back to the public state, so that the host's next attempt
                     // logs in again.
-                    self.forget_login();
+                    ErrorCode::TicketInvalid => self.forget_login(),
+                    // What was seen may be seen no more. The login stays: the
+                    // certificate may be renewed at this moment.
+                    ErrorCode::IdentityRevoked => self.state().forget_catalogue(),
+                    _ => {}
                 }
                 Err(self.failed(error))
             }
@@ -511,6 +515,10 @@ impl State {
     fn forget_login(&mut self) {
         self.login = None;
         self.ticket = None;
+        self.forget_catalogue();
+    }
+
+    fn forget_catalogue(&mut self) {
         self.catalogue = None;
         self.proof = None;
     }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::{PIN, SO_PIN, Service, repository, run, target};
 
@@ -88,6 +89,21 @@ impl Cluster {
         program(version, class, &[], &self.config)
     }
 
+    /// The same with options for the JVM.
+    pub fn program_with(&self, version: u32, class: &str, options: &[&str]) -> Command {
+        program(version, class, options, &self.config)
+    }
+
+    /// Has the module write down each call from the next start on.
+    pub fn log_calls(&self) {
+        log_calls(&self.config);
+    }
+
+    /// What the module has written down.
+    pub fn calls(&self) -> Vec<Call> {
+        calls(&self.config)
+    }
+
     /// The options that name a token to a program.
     pub fn token_options(&self, token: &str) -> Vec<String> {
         let library = module().display().to_string();
@@ -143,10 +159,7 @@ impl Node {
         service.admin(&create);
         let grant = format!("{}{}", plan.token, plan.grant);
         let config = service.identity("node", &[&grant], &["--profile", plan.profile]);
-        let text = std::fs::read_to_string(&config).unwrap();
-        let log = "[log]\nlevel = \"trace\"\nfile = \"module.log\"\n";
-        assert!(text.contains("\n[log]\n"), "{text}");
-        std::fs::write(&config, text.replacen("[log]\n", log, 1)).unwrap();
+        log_calls(&config);
         let node = Self { service, token: plan.token.to_owned(), config, jdk };
         let cfg = node.cfg();
         std::fs::write(
@@ -219,14 +232,12 @@ impl Node {
     /// The C functions that the module was called by, in their order, each with
     /// what it answered.
     pub fn calls(&self) -> Vec<(String, String)> {
-        let log = std::fs::read_to_string(self.config.with_file_name("module.log"));
-        log.unwrap_or_default()
-            .lines()
-            .map(|line| {
-                let mut words = line.split(' ').skip(3).map(str::to_owned);
-                (words.next().unwrap(), words.next().unwrap())
-            })
-            .collect()
+        calls(&self.config).into_iter().map(|call| (call.function, call.rv)).collect()
+    }
+
+    /// What the module has written down.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.config.with_file_name("module.log")).unwrap_or_default()
     }
 
     /// How often the module was called by this function.
@@ -238,6 +249,40 @@ impl Node {
     pub fn asked(&self, operation: &str) -> u64 {
         self.service.count(&self.token, operation)
     }
+}
+
+/// A call that the module has written down.
+pub struct Call {
+    pub function: String,
+    pub rv: String,
+    /// Since the epoch.
+    pub ended: Duration,
+    pub took: Duration,
+}
+
+fn log_calls(config: &Path) {
+    let text = std::fs::read_to_string(config).unwrap();
+    let log = "[log]\nlevel = \"trace\"\nfile = \"module.log\"\n";
+    assert!(text.contains("\n[log]\n"), "{text}");
+    std::fs::write(config, text.replacen("[log]\n", log, 1)).unwrap();
+}
+
+fn calls(config: &Path) -> Vec<Call> {
+    let log = std::fs::read_to_string(config.with_file_name("module.log")).unwrap_or_default();
+    log.lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let (seconds, micros) = words[1].split_once('.').unwrap();
+            let took = words[5].strip_prefix("us=").unwrap();
+            Call {
+                function: words[3].to_owned(),
+                rv: words[4].to_owned(),
+                ended: Duration::from_secs(seconds.parse().unwrap())
+                    + Duration::from_micros(micros.parse().unwrap()),
+                took: Duration::from_micros(took.parse().unwrap()),
+            }
+        })
+        .collect()
 }
 
 /// A JVM that does what it is told, a line at a time.

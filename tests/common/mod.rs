@@ -5,7 +5,9 @@
 pub mod alone;
 pub mod gate;
 pub mod jvm;
+pub mod namespace;
 pub mod outside;
+pub mod proxy;
 pub mod raw;
 
 use std::net::TcpListener;

@@ -189,10 +189,12 @@ impl Admin {
             keyward_client::Error::Unreachable { .. } => Failure::new(error.to_string())
                 .hint(format!("is the service running, and are the endpoints in {file} right?")),
             keyward_client::Error::Config(_) => Failure::from_error(&error),
-            keyward_client::Error::Refused { .. } => match error.hint() {
-                Some(hint) => Failure::new(error.to_string()).hint(hint),
-                None => Failure::new(error.to_string()),
-            },
+            keyward_client::Error::Refused { .. } | keyward_client::Error::Busy => {
+                match error.hint() {
+                    Some(hint) => Failure::new(error.to_string()).hint(hint),
+                    None => Failure::new(error.to_string()),
+                }
+            }
             keyward_client::Error::Service(_) => match code {
                 ErrorCode::TokenNotPresent if !token.is_empty() => no_token(token),
                 ErrorCode::NotPermitted | ErrorCode::UserNotLoggedIn => {

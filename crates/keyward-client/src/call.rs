@@ -2,28 +2,31 @@
 //! time is up.
 
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{self as wire, ErrorCode, Request, Response};
-use rustls_pki_types::ServerName;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::connection::Connection;
-use crate::endpoint::Endpoints;
+use crate::deadline::Deadline;
+use crate::dial::{Dialer, Failed};
 use crate::error::{Error, Result};
-use crate::pool::{Place, Pool};
-use crate::tls::Tls;
-
-/// While the service counts as down, one probe at a time is sent, and takes
-/// this long at most.
-const PROBE: Duration = Duration::from_millis(250);
+use crate::outage::{Entry, Outage, PROBE};
+use crate::pool::{Need, Pool};
 
 /// Pauses between attempts grow from the first to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// A connection that was not used for so long may be dead without anybody having
+/// been told.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+
+/// An attempt gets half of what is left when there is to be time for another,
+/// but not less than this.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// Making a key pair may take this long, and longer still by a factor of two
 /// when it has to be repeated.
@@ -32,8 +35,7 @@ const GENERATION: Duration = Duration::from_secs(60);
 /// A client of the Keyward service.
 pub struct Client {
     config: Config,
-    endpoints: Endpoints,
-    tls: Tls,
+    dialer: Dialer,
     pool: Pool,
     outage: Outage,
     instance: [u8; 16],
@@ -41,7 +43,8 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("endpoints", &self.endpoints.names()).finish_non_exhaustive()
+        let endpoints = self.dialer.endpoints.names();
+        f.debug_struct("Client").field("endpoints", &endpoints).finish_non_exhaustive()
     }
 }
 
@@ -49,12 +52,8 @@ impl Client {
     /// A client; nothing is read or connected yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        // A name that is none fits no certificate: the handshake will say so.
-        let name = ServerName::try_from(config.server_name.clone())
-            .unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()));
         Self {
-            endpoints: Endpoints::new(&config.endpoints, name),
-            tls: Tls::default(),
+            dialer: Dialer::new(&config),
             pool: Pool::default(),
             outage: Outage::default(),
             instance: keyward_crypto::random::bytes(),
@@ -74,11 +73,15 @@ impl Client {
     /// # Errors
     /// What the service said, or that none answered in time.
     pub fn call(&self, request: Request) -> Result<Vec<Response>> {
-        let patience = self.patience(&request);
+        let patience = match request.operation {
+            Some(Operation::GenerateKeyPair(_)) => 2 * GENERATION,
+            _ => self.config.deadlines.call(),
+        };
         self.call_within(request, patience)
     }
 
-    /// As [`Client::call`], with a deadline of its own.
+    /// As [`Client::call`], with a deadline of its own. One of no more than a
+    /// quarter of a second says nothing about the service when it passes.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -88,171 +91,178 @@ impl Client {
         if changes && request.operation_id.is_empty() {
             request.operation_id = keyward_crypto::random::bytes::<16>().to_vec();
         }
-        let limit = match request.operation {
-            Some(Operation::GenerateKeyPair(_)) => GENERATION,
-            _ => self.config.deadlines.request(),
+        let began = Instant::now();
+        // Kept until the result is told: those who wait for this probe look at
+        // that when it ends.
+        let entry = self.outage.enter();
+        let result = match &entry {
+            Some(entry) => self.attempts(&mut request, entry, began + patience),
+            None => Err(self.unreachable(0, "the service does not answer at present")),
         };
-        let deadline = Instant::now() + patience;
-        let Some(_probe) = self.outage.enter() else {
-            return Err(self.unreachable(0, "the service does not answer at present"));
-        };
-        // The one that probes while the service is down does not wait long.
-        let deadline =
-            if self.outage.is_down() { deadline.min(Instant::now() + PROBE) } else { deadline };
-        let result = self.attempts(&mut request, limit, deadline);
         if let Some(operation) = &mut request.operation {
             operation.wipe();
         }
         match &result {
-            Err(Error::Unreachable { .. }) => self.outage.begin(),
-            Err(Error::Config(_) | Error::Refused { .. }) => {}
-            Ok(_) | Err(Error::Service(_)) => self.outage.end(),
+            Ok(_) | Err(Error::Service(_)) => self.outage.answered(),
+            Err(Error::Unreachable { .. } | Error::Busy) if patience > PROBE => {
+                if self.outage.begin(began) {
+                    self.pool.wake_all();
+                }
+            }
+            Err(_) => {}
         }
         result
-    }
-
-    fn patience(&self, request: &Request) -> Duration {
-        match request.operation {
-            Some(Operation::GenerateKeyPair(_)) => 2 * GENERATION,
-            _ => self.config.deadlines.call(),
-        }
     }
 
     fn attempts(
         &self,
         request: &mut Request,
-        limit: Duration,
-        deadline: Instant,
+        entry: &Entry<'_>,
+        until: Instant,
     ) -> Result<Vec<Response>> {
+        // The one that probes while the service is down does not wait long.
+        let deadline = if entry.is_probe() {
+            Deadline::at(until).within(PROBE)
+        } else {
+            Deadline::of_call(until, &self.outage)
+        };
+        let endpoints = &self.dialer.endpoints;
         let mut attempts = 0;
-        let mut refusals = 0;
+        // Those that this call has asked in vain, since it paused last.
+        let mut asked: Vec<usize> = Vec::new();
         let mut pause = FIRST_PAUSE;
-        let mut last;
         loop {
             attempts += 1;
-            let mut said = None;
-            let wait = match self.attempt(request, limit, deadline) {
-                Ok(frames) => match failure(&frames) {
+            let (wait, error) = match self.attempt(request, entry, deadline, until, &asked) {
+                Ok((endpoint, frames)) => match failure(&frames) {
                     None => return Ok(frames),
                     Some(error) if is_passing(error.code) => {
-                        last = error.to_string();
-                        let asked = Duration::from_millis(u64::from(error.retry_after_ms));
-                        said = Some(error);
-                        asked.max(pause)
+                        let again = asked.contains(&endpoint);
+                        asked.push(endpoint);
+                        if !again && endpoints.has_another(&asked) {
+                            (None, error.into())
+                        } else {
+                            let wait = Duration::from_millis(error.retry_after_ms.into());
+                            (Some(jitter(wait).max(pause)), Error::from(error))
+                        }
                     }
                     Some(error) => return Err(error.into()),
                 },
-                Err(Failed::Config(error)) => return Err(error.into()),
-                Err(Failed::Tls(reason)) => {
-                    refusals += 1;
-                    if refusals >= self.config.endpoints.len() {
-                        return Err(Error::Refused { reason });
-                    }
-                    last = reason;
-                    pause
+                Err(Missed::Busy) if self.outage.since().is_none() => return Err(Error::Busy),
+                Err(Missed::Busy) => {
+                    return Err(self.unreachable(attempts, "all connections are waited for"));
                 }
-                Err(Failed::Connection(error)) => {
-                    last = error;
-                    pause
+                Err(Missed::NotConnected(Failed::Config(error))) => return Err(error.into()),
+                Err(Missed::NotConnected(Failed::Tls(reason))) => {
+                    return Err(Error::Refused { reason });
+                }
+                Err(Missed::NotConnected(last)) => {
+                    (Some(pause), self.unreachable(attempts, last.reason()))
+                }
+                Err(Missed::NotAnswered(_, Failed::Tls(reason))) if !endpoints.has_another(&[]) => {
+                    return Err(Error::Refused { reason });
+                }
+                Err(Missed::NotAnswered(endpoint, last)) => {
+                    asked.push(endpoint);
+                    // A connection that broke says nothing about the service,
+                    // and the endpoint is left alone already.
+                    let at_once = attempts == 1 || endpoints.has_another(&[]);
+                    (Some(pause).filter(|_| !at_once), self.unreachable(attempts, last.reason()))
                 }
             };
-            let now = Instant::now();
-            if now + wait >= deadline {
-                return Err(match said {
-                    // It is there, and has said why not: that is no outage.
-                    Some(error) => error.into(),
-                    None => self.unreachable(attempts, &last),
-                });
+            if deadline.is_over() || wait.is_some_and(|wait| wait >= deadline.left()) {
+                return Err(error);
             }
-            // The first repeat goes out at once: an idle connection that was
-            // cut while it lay there says nothing about the service. Who was
-            // told to come later does not come at once.
-            if attempts > 1 || said.is_some() {
-                std::thread::sleep(wait);
+            if let Some(wait) = wait {
+                asked.clear();
+                self.outage.pause(wait, deadline);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
 
-    /// One attempt on one connection.
+    /// One attempt on one connection: the endpoint and its answer.
     fn attempt(
         &self,
         request: &mut Request,
-        limit: Duration,
-        deadline: Instant,
-    ) -> std::result::Result<Vec<Response>, Failed> {
-        let Some(mut place) = self.pool.take(deadline) else {
-            return Err(Failed::Connection("all connections are busy".to_owned()));
+        entry: &Entry<'_>,
+        mut deadline: Deadline<'_>,
+        until: Instant,
+        avoid: &[usize],
+    ) -> std::result::Result<(usize, Vec<Response>), Missed> {
+        let endpoints = &self.dialer.endpoints;
+        let is_long = matches!(request.operation, Some(Operation::GenerateKeyPair(_)));
+        let need = if is_long { Need::Long } else { Need::Short };
+        let Some(mut place) = self.pool.take(need, avoid, deadline) else {
+            return Err(Missed::Busy);
         };
-        let mut connection = self.connection(&mut place, deadline)?;
-        let endpoint = connection.endpoint;
-        match connection.exchange(request, deadline.min(Instant::now() + limit)) {
-            Ok(frames) => {
-                let drains = frames.iter().any(|frame| frame.draining);
-                if drains {
-                    self.endpoints.drains(endpoint);
-                } else if frames.iter().all(|frame| frame.id != 0) {
-                    place.give_back(connection);
+        let kept = place
+            .take_connection()
+            .and_then(|mut connection| (!connection.is_stale()).then_some(connection));
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => {
+                let connection = self
+                    .dialer
+                    .connect(&self.config, avoid, deadline)
+                    .map_err(Missed::NotConnected)?;
+                if entry.is_probe() {
+                    entry.prolong();
+                    deadline = Deadline::at(until).within(PROBE);
                 }
-                Ok(frames)
+                connection
+            }
+        };
+        let endpoint = connection.endpoint;
+        let another = endpoints.has_another(&[endpoint]);
+        let mut limit = if is_long { GENERATION } else { self.config.deadlines.request() };
+        if entry.is_probe() {
+            // Each of them may be the one that is back.
+            let others = endpoints.count().saturating_sub(avoid.len()).max(1);
+            let share = deadline.left() / u32::try_from(others).unwrap_or(u32::MAX);
+            limit = limit.min(share.max(SHORTEST_ATTEMPT));
+        }
+        // A repeat is worth its cost where it may go another way: to another
+        // endpoint, or past a firewall that has forgotten the connection.
+        if another || connection.rested() > FORGOTTEN {
+            limit = limit.min((deadline.left() / 2).max(SHORTEST_ATTEMPT));
+        }
+        // Where another endpoint works, one that says nothing at all is not
+        // waited for that long.
+        let quiet = (self.config.deadlines.request() / 4).min(limit / 2);
+        let silence = (another && !is_long).then_some(quiet);
+        let heard = endpoints.heard(endpoint);
+        match connection.exchange(request, deadline.within(limit), heard, silence) {
+            Ok(frames) => {
+                if frames.iter().any(|frame| frame.draining) {
+                    endpoints.drains(endpoint);
+                    drop(connection);
+                    self.pool.forget(endpoint);
+                } else if frames.iter().all(|frame| frame.id != 0) {
+                    endpoints.answered(endpoint);
+                    place.give_back(self.dialer.look_around(&self.config, connection));
+                }
+                Ok((endpoint, frames))
             }
             Err(error) => {
-                self.endpoints.failed(endpoint);
+                endpoints.failed(endpoint);
                 if error.kind() == io::ErrorKind::TimedOut {
                     self.pool.forget(endpoint);
                 }
-                Err(self.failed(endpoint, &error))
+                Err(Missed::NotAnswered(endpoint, self.dialer.failed(endpoint, &error)))
             }
         }
-    }
-
-    /// The place's connection if it still stands, else a new one to the first
-    /// endpoint that takes it.
-    fn connection(
-        &self,
-        place: &mut Place<'_>,
-        deadline: Instant,
-    ) -> std::result::Result<Connection, Failed> {
-        if let Some(mut connection) = place.take_connection()
-            && !connection.is_stale()
-        {
-            return Ok(connection);
-        }
-        self.dial(deadline)
-    }
-
-    /// A new connection to the first endpoint that takes it.
-    fn dial(&self, deadline: Instant) -> std::result::Result<Connection, Failed> {
-        let tls = self.tls.config(&self.config).map_err(Failed::Config)?;
-        let mut last = Failed::Connection(String::new());
-        for endpoint in self.endpoints.order() {
-            let until = deadline.min(Instant::now() + self.config.deadlines.connect());
-            let opened = self.endpoints.address(endpoint).and_then(|address| {
-                let name = self.endpoints.server_name.clone();
-                Connection::open(address, endpoint, name, tls.clone(), until)
-            });
-            match opened {
-                Ok(connection) => {
-                    self.endpoints.succeeded(endpoint);
-                    return Ok(connection);
-                }
-                Err(error) => {
-                    self.endpoints.failed(endpoint);
-                    last = self.failed(endpoint, &error);
-                }
-            }
-        }
-        Err(last)
     }
 
     /// A new connection that no other call uses.
     pub(crate) fn own_connection(&self) -> Result<Connection> {
-        self.dial(Instant::now() + self.config.deadlines.call()).map_err(|error| self.told(error))
+        let deadline = Deadline::at(Instant::now() + self.config.deadlines.call());
+        self.dialer.connect(&self.config, &[], deadline).map_err(|failed| self.told(failed))
     }
 
     /// Why an answer on such a connection broke off.
     pub(crate) fn broken(&self, endpoint: usize, error: &io::Error) -> Error {
-        self.told(self.failed(endpoint, error))
+        self.told(self.dialer.failed(endpoint, error))
     }
 
     fn told(&self, failed: Failed) -> Error {
@@ -263,29 +273,23 @@ impl Client {
         }
     }
 
-    fn failed(&self, endpoint: usize, error: &io::Error) -> Failed {
-        let name = self.endpoints.name(endpoint);
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                Failed::Connection(format!("{name}: the connection was closed"))
-            }
-            // What TLS does not like today it will not like in a second either.
-            io::ErrorKind::InvalidData => Failed::Tls(format!("{name}: {error}")),
-            _ => Failed::Connection(format!("{name}: {error}")),
-        }
-    }
-
     fn unreachable(&self, attempts: u32, last: &str) -> Error {
-        Error::Unreachable { endpoints: self.endpoints.names(), attempts, last: last.to_owned() }
+        Error::Unreachable {
+            endpoints: self.dialer.endpoints.names(),
+            attempts,
+            last: last.to_owned(),
+        }
     }
 }
 
-/// Why an attempt failed before there was an answer.
-enum Failed {
-    Connection(String),
-    /// One side does not accept the other, or does not speak the protocol.
-    Tls(String),
-    Config(ConfigError),
+/// What an attempt failed by, if not by its answer.
+enum Missed {
+    /// No connection came free in time.
+    Busy,
+    /// No endpoint takes a connection.
+    NotConnected(Failed),
+    /// The connection to this endpoint broke, or brought no answer.
+    NotAnswered(usize, Failed),
 }
 
 fn failure(frames: &[Response]) -> Option<wire::Error> {
@@ -300,71 +304,8 @@ fn is_passing(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Later | ErrorCode::StoreUnavailable | ErrorCode::RevisionBehind)
 }
 
-/// Whether the service counts as down. Then one call at a time probes, and
-/// those that come meanwhile share its result.
-#[derive(Default)]
-struct Outage {
-    state: Mutex<OutageState>,
-    probed: Condvar,
-}
-
-#[derive(Default)]
-struct OutageState {
-    down: bool,
-    probing: bool,
-}
-
-/// The right to try; ends a probe when it is dropped.
-struct Entry<'a> {
-    outage: &'a Outage,
-    probe: bool,
-}
-
-impl Outage {
-    /// The right to try. While the service is down one call gets it and the
-    /// others wait for what comes of that: `None` if it failed.
-    fn enter(&self) -> Option<Entry<'_>> {
-        let mut state = self.state();
-        if !state.down {
-            return Some(Entry { outage: self, probe: false });
-        }
-        if !state.probing {
-            state.probing = true;
-            return Some(Entry { outage: self, probe: true });
-        }
-        let until = Instant::now() + PROBE + PROBE / 5;
-        while state.probing && state.down {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            state = self.probed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        (!state.down).then_some(Entry { outage: self, probe: false })
-    }
-
-    fn is_down(&self) -> bool {
-        self.state().down
-    }
-
-    fn begin(&self) {
-        self.state().down = true;
-    }
-
-    fn end(&self) {
-        self.state().down = false;
-    }
-
-    fn state(&self) -> MutexGuard<'_, OutageState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        if self.probe {
-            self.outage.state().probing = false;
-            self.outage.probed.notify_all();
-        }
-    }
+/// Up to a quarter longer, by chance: those who were told to come back later
+/// should not all come at once.
+fn jitter(wait: Duration) -> Duration {
+    wait + wait * u32::from(keyward_crypto::random::bytes::<1>()[0]) / 1024
 }

@@ -1,17 +1,17 @@
-//! One connection: TLS 1.3 over TCP, a request out, its frames in.
+//! One connection that has done its handshake: a request out, its frames in.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use keyward_wire::{Request, Response, frame};
-use rustix::event::PollFlags;
-use rustls::{ClientConfig, ClientConnection};
-use rustls_pki_types::ServerName;
+use rustix::event::{PollFd, PollFlags};
+use rustls::ClientConnection;
 use zeroize::Zeroizing;
 
-use crate::stream::{Timed, ready};
+use crate::deadline::Deadline;
+use crate::endpoint::Heard;
+use crate::stream::{Timed, await_one};
 
 /// A connection that has done its handshake.
 pub(crate) struct Connection {
@@ -19,65 +19,65 @@ pub(crate) struct Connection {
     tls: ClientConnection,
     /// Plaintext that was received and is not a whole frame yet.
     inbox: Vec<u8>,
+    /// The frames of the present answer so far.
+    frames: Vec<Response>,
     /// The id of the last request.
     last_id: u64,
+    used: Instant,
     /// Which endpoint it leads to.
     pub(crate) endpoint: usize,
 }
 
 impl Connection {
-    /// Connects and shakes hands.
-    pub(crate) fn open(
-        address: SocketAddr,
-        endpoint: usize,
-        name: ServerName<'static>,
-        config: Arc<ClientConfig>,
-        deadline: Instant,
-    ) -> io::Result<Self> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        let socket = TcpStream::connect_timeout(&address, left)?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        let mut connection = Self { socket, tls, inbox: Vec::new(), last_id: 0, endpoint };
-        while connection.tls.is_handshaking() {
-            connection.send(deadline)?;
-            if connection.tls.is_handshaking() {
-                connection.receive(deadline)?;
-            }
-        }
-        connection.send(deadline)?;
-        Ok(connection)
+    pub(crate) fn new(socket: TcpStream, tls: ClientConnection, endpoint: usize) -> Self {
+        let (inbox, frames) = (Vec::new(), Vec::new());
+        Self { socket, tls, inbox, frames, last_id: 0, used: Instant::now(), endpoint }
     }
 
-    /// Sends a request and collects the frames of its answer. After an error
-    /// the connection is of no further use.
+    /// How long ago it was used.
+    pub(crate) fn rested(&self) -> Duration {
+        self.used.elapsed()
+    }
+
+    /// Sends a request and collects the frames of its answer. If `silence` is
+    /// given, an endpoint from which nothing is heard for so long, on no
+    /// connection, counts as one that does not answer. After an error the
+    /// connection is of no further use.
     pub(crate) fn exchange(
         &mut self,
         request: &mut Request,
-        deadline: Instant,
+        deadline: Deadline<'_>,
+        heard: &Heard,
+        silence: Option<Duration>,
     ) -> io::Result<Vec<Response>> {
         self.ask(request, deadline)?;
-        let mut frames = Vec::new();
+        let asked = Instant::now();
         loop {
-            let response = self.next_frame(deadline)?;
-            let more = response.more;
-            frames.push(response);
-            if !more {
+            if let Some(frames) = self.answer()? {
                 return Ok(frames);
+            }
+            let quiet = heard.since(asked).elapsed();
+            let until =
+                silence.map_or(deadline, |silence| deadline.within(silence.saturating_sub(quiet)));
+            match self.receive(until) {
+                Ok(()) => heard.note(),
+                // Another connection may have heard something meanwhile.
+                Err(error)
+                    if error.kind() == ErrorKind::TimedOut
+                        && !deadline.is_over()
+                        && silence
+                            .is_some_and(|silence| heard.since(asked).elapsed() < silence) => {}
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Sends a request.
-    pub(crate) fn ask(&mut self, request: &mut Request, deadline: Instant) -> io::Result<()> {
+    pub(crate) fn ask(&mut self, request: &mut Request, deadline: Deadline<'_>) -> io::Result<()> {
+        self.used = Instant::now();
         self.last_id += 1;
         request.id = self.last_id;
-        let left = deadline.saturating_duration_since(Instant::now());
-        request.patience_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        request.patience_ms = u32::try_from(deadline.left().as_millis()).unwrap_or(u32::MAX);
         let bytes = Zeroizing::new(frame::encode(request).map_err(io::Error::other)?);
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
@@ -88,29 +88,50 @@ impl Connection {
         Ok(())
     }
 
+    /// The frames of the answer, if all of them have come.
+    pub(crate) fn answer(&mut self) -> io::Result<Option<Vec<Response>>> {
+        while let Some(response) = self.received()? {
+            let more = response.more;
+            self.frames.push(response);
+            if !more {
+                return Ok(Some(std::mem::take(&mut self.frames)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The next frame of the answer to the last request.
-    pub(crate) fn next_frame(&mut self, deadline: Instant) -> io::Result<Response> {
+    pub(crate) fn next_frame(&mut self, deadline: Deadline<'_>) -> io::Result<Response> {
         loop {
-            while let Some(response) =
-                frame::take::<Response>(&mut self.inbox).map_err(io::Error::other)?
-            {
-                // Id 0 is the service's word on the connection as a whole.
-                if response.id == self.last_id || response.id == 0 {
-                    return Ok(response);
-                }
+            if let Some(response) = self.received()? {
+                return Ok(response);
             }
             self.receive(deadline)?;
         }
+    }
+
+    /// The next frame of the answer, if it has come.
+    fn received(&mut self) -> io::Result<Option<Response>> {
+        while let Some(response) =
+            frame::take::<Response>(&mut self.inbox).map_err(io::Error::other)?
+        {
+            // Id 0 is the service's word on the connection as a whole.
+            if response.id == self.last_id || response.id == 0 {
+                return Ok(Some(response));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the peer has closed an idle connection, or sent what nobody
     /// asked for.
     pub(crate) fn is_stale(&mut self) -> bool {
         loop {
-            match ready(&self.socket, PollFlags::IN, Duration::ZERO) {
+            let event = &mut [PollFd::new(&self.socket, PollFlags::IN)];
+            match await_one(event, Deadline::now()) {
                 Ok(false) => return !self.inbox.is_empty(),
                 Ok(true) => {
-                    if self.receive(Instant::now() + Duration::from_millis(1)).is_err() {
+                    if self.receive(Deadline::now()).is_err() {
                         return true;
                     }
                 }
@@ -119,17 +140,8 @@ impl Connection {
         }
     }
 
-    /// Writes all TLS records that wait.
-    fn send(&mut self, deadline: Instant) -> io::Result<()> {
-        let mut timed = Timed::new(&self.socket, deadline);
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut timed)?;
-        }
-        Ok(())
-    }
-
     /// Reads once from the socket and moves what it decrypts to into the inbox.
-    fn receive(&mut self, deadline: Instant) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, deadline: Deadline<'_>) -> io::Result<()> {
         let count = self.tls.read_tls(&mut Timed::new(&self.socket, deadline))?;
         if count == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
@@ -138,7 +150,7 @@ impl Connection {
             Ok(state) => state,
             Err(error) => {
                 // The peer is told why, if that is possible at once.
-                let _ = self.send(Instant::now());
+                let _ = self.send(Deadline::now());
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
         };
@@ -148,6 +160,15 @@ impl Connection {
         self.tls.reader().read_exact(&mut self.inbox[start..])?;
         if length == 0 && state.peer_has_closed() {
             return Err(ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// Writes all TLS records that wait.
+    fn send(&mut self, deadline: Deadline<'_>) -> io::Result<()> {
+        let mut timed = Timed::new(&self.socket, deadline);
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut timed)?;
         }
         Ok(())
     }

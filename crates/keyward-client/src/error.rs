@@ -20,6 +20,12 @@ pub enum Error {
         /// What happened last.
         last: String,
     },
+    /// All connections were in use for the whole time.
+    #[error(
+        "all {} connections to the Keyward service are in use and none came free in time",
+        crate::CONNECTIONS
+    )]
+    Busy,
     /// Module and service do not accept each other.
     #[error("the connection to the Keyward service is refused: {reason}")]
     Refused {
@@ -41,7 +47,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Service(error) => error.code,
-            Self::Unreachable { .. } | Self::Refused { .. } | Self::Config(_) => {
+            Self::Unreachable { .. } | Self::Busy | Self::Refused { .. } | Self::Config(_) => {
                 ErrorCode::Unavailable
             }
         }
@@ -54,6 +60,7 @@ impl Error {
             Self::Unreachable { .. } => {
                 Some("is the service running, and is the endpoint in client.toml right?")
             }
+            Self::Busy => Some("the service is slow, or this process asks too much of it at once"),
             Self::Service(error) => match error.code {
                 ErrorCode::IdentityRevoked => {
                     Some("an administrator makes a new one with `keyward identity create`")

@@ -18,11 +18,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod address;
 mod call;
 pub mod config;
 mod connection;
+mod deadline;
+mod dial;
 mod endpoint;
 mod error;
+mod opening;
+mod outage;
 mod pool;
 mod stream;
 mod streamed;

@@ -2,28 +2,33 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendFlags, send};
 
+use crate::deadline::Deadline;
+
+/// No wait is longer without a look at the deadline, which may have come
+/// nearer.
+const LOOK: Duration = Duration::from_millis(25);
+
 /// A borrowed socket, which is in non-blocking mode, and a deadline.
 pub(crate) struct Timed<'a> {
     socket: &'a TcpStream,
-    deadline: Instant,
+    deadline: Deadline<'a>,
 }
 
 impl<'a> Timed<'a> {
-    pub(crate) fn new(socket: &'a TcpStream, deadline: Instant) -> Self {
+    pub(crate) fn new(socket: &'a TcpStream, deadline: Deadline<'a>) -> Self {
         Self { socket, deadline }
     }
 
     fn wait(&self, event: PollFlags) -> io::Result<()> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !ready(self.socket, event, left)? {
-            return Err(io::Error::new(ErrorKind::TimedOut, "no answer within the deadline"));
+        if await_one(&mut [PollFd::new(self.socket, event)], self.deadline)? {
+            return Ok(());
         }
-        Ok(())
+        Err(io::Error::new(ErrorKind::TimedOut, "no answer within the deadline"))
     }
 }
 
@@ -56,15 +61,15 @@ impl Write for Timed<'_> {
     }
 }
 
-/// Whether an event is there within `patience`.
-pub(crate) fn ready(socket: &TcpStream, event: PollFlags, patience: Duration) -> io::Result<bool> {
-    let until = Instant::now() + patience;
+/// Waits for one of several events; `false` when the deadline passes first.
+pub(crate) fn await_one(events: &mut [PollFd<'_>], deadline: Deadline<'_>) -> io::Result<bool> {
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
-        match poll(&mut [PollFd::new(socket, event)], Some(&timeout)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
+        let left = deadline.left();
+        let timeout = Timespec::try_from(left.min(LOOK)).map_err(|_| ErrorKind::InvalidInput)?;
+        match poll(events, Some(&timeout)) {
+            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
     }

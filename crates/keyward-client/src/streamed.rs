@@ -7,6 +7,7 @@ use keyward_wire::response::Result as Answer;
 use keyward_wire::{Request, Response};
 
 use crate::call::Client;
+use crate::deadline::Deadline;
 use crate::error::Error;
 
 /// Why a long answer did not come whole.
@@ -41,10 +42,10 @@ impl Client {
         let limit = self.config().deadlines.request();
         let endpoint = connection.endpoint;
         let broken = |error| self.broken(endpoint, &error);
-        connection.ask(&mut request, Instant::now() + limit).map_err(broken)?;
+        connection.ask(&mut request, Deadline::at(Instant::now() + limit)).map_err(broken)?;
         loop {
             let Response { result, more, .. } =
-                connection.next_frame(Instant::now() + limit).map_err(broken)?;
+                connection.next_frame(Deadline::at(Instant::now() + limit)).map_err(broken)?;
             match result {
                 Some(Answer::Failure(failure)) => {
                     return Err(Error::Service(failure.into()).into());

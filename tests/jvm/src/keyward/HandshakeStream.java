@@ -16,7 +16,8 @@ public final class HandshakeStream {
             + "  --threads N           that many at once (4)\n"
             + "  --seconds N           for that long at most (60)\n"
             + "  --progress-ms N       a progress record that often (200)\n"
-            + "  --allow-failures      exit 0 though handshakes failed";
+            + "  --allow-failures      exit 0 though handshakes failed; no record of each of them\n"
+            + "  --allocate            one more thread makes garbage; stall-ms is the longest time that it stood still";
 
     private final Case one;
     private final SSLContext serverContext;
@@ -24,17 +25,25 @@ public final class HandshakeStream {
     private final AtomicLong done = new AtomicLong();
     private final AtomicLong failed = new AtomicLong();
     private final AtomicLong slowestNanos = new AtomicLong();
+    private final AtomicLong latelyNanos = new AtomicLong();
+    private final AtomicLong stallNanos = new AtomicLong();
+    private final boolean quiet;
     private final long start = System.nanoTime();
+    private volatile Object garbage;
 
-    private HandshakeStream(Case one) throws Exception {
+    private HandshakeStream(Case one, boolean quiet) throws Exception {
         this.one = one;
+        this.quiet = quiet;
         this.serverContext = one.serverContext();
     }
 
     public static void main(String[] arguments) {
         Program.run(arguments, USAGE, options -> {
             Setup setup = Setup.read(options.required("setup"));
-            HandshakeStream stream = new HandshakeStream(setup.named(options.required("case")));
+            HandshakeStream stream = new HandshakeStream(setup.named(options.required("case")), options.flag("allow-failures"));
+            if (options.flag("allocate")) {
+                stream.allocate();
+            }
             stream.run(options.integer("threads", 4), options.integer("seconds", 60), options.integer("progress-ms", 200));
             return options.flag("allow-failures") || stream.failed.get() == 0;
         });
@@ -65,7 +74,9 @@ public final class HandshakeStream {
             while (!stop.get()) {
                 long began = System.nanoTime();
                 Pair.Outcome outcome = pair.connect();
-                slowestNanos.accumulateAndGet(System.nanoTime() - began, Math::max);
+                long took = System.nanoTime() - began;
+                slowestNanos.accumulateAndGet(took, Math::max);
+                latelyNanos.accumulateAndGet(took, Math::max);
                 if (outcome.verdict().equals(one.expected)) {
                     done.incrementAndGet();
                 } else {
@@ -79,6 +90,9 @@ public final class HandshakeStream {
 
     private void fail(Exception server, Exception client) {
         failed.incrementAndGet();
+        if (quiet) {
+            return;
+        }
         Out.record("failure",
                 "ms", Out.millis(System.nanoTime() - start),
                 "thread", Thread.currentThread().getName(),
@@ -93,7 +107,24 @@ public final class HandshakeStream {
                 "done", done,
                 "failed", failed,
                 "rate", done.get() / Out.seconds(nanos),
-                "slowest-ms", Out.millis(slowestNanos.get()));
+                "slowest-ms", Out.millis(slowestNanos.get()),
+                "slowest-lately-ms", Out.millis(latelyNanos.getAndSet(0)),
+                "stall-ms", Out.millis(stallNanos.get()));
+    }
+
+    /** Garbage without a pause, so that collections are wanted all the time. */
+    private void allocate() {
+        Thread thread = new Thread(() -> {
+            long last = System.nanoTime();
+            while (true) {
+                garbage = new byte[64 << 10];
+                long now = System.nanoTime();
+                stallNanos.accumulateAndGet(now - last, Math::max);
+                last = now;
+            }
+        }, "garbage");
+        thread.setDaemon(true);
+        thread.start();
     }
 
     private void stopOnLine() {
