@@ -288,6 +288,11 @@ fn a_lost_machine_is_restored_by_the_passphrase_alone() {
     assert!(error.contains("fewer than 12"), "{error}");
     secret_file(&passphrase, &format!("{PASSPHRASE}\n"));
     place.admin(with_passphrase);
+    let (again, key) = (place.at("again.backup"), place.master_key());
+    let by_key =
+        ["backup", "--out", &again, "--passphrase-file", &passphrase, "--master-key", &key];
+    place.admin(by_key);
+    run(["backup", "verify", &again, "--passphrase-file", &passphrase]).fine();
     // Another service's master key would make a file that nobody can restore.
     let other = place.at("other");
     run(["init", "--dir", &other]).fine();

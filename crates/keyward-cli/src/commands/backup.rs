@@ -37,7 +37,10 @@ pub struct BackupArgs {
     /// As --passphrase, from a file; - is standard input
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// The service's configuration, to find its master key; used with a passphrase
+    /// With a passphrase: the master key, in a file [default: the one that the configuration names]
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<PathBuf>,
+    /// With a passphrase: the service's configuration, to find its master key
     // Not `config`: that is the administrator's.
     #[arg(long = "config", value_name = "FILE", default_value = CONFIG)]
     service_config: PathBuf,
@@ -153,7 +156,7 @@ impl BackupArgs {
         let mut check = None;
         let mut wrapped = Vec::new();
         if self.passphrase || self.passphrase_file.is_some() {
-            let master = master_key(&self.service_config)?;
+            let master = master_key(self.master_key.as_deref(), &self.service_config)?;
             let passphrase = passphrase(self.passphrase_file.as_deref(), true)?;
             wrapped = backup::wrap_master_key(&master, &passphrase)
                 .map_err(|error| Failure::from_error(&error))?;
@@ -245,10 +248,7 @@ impl KeyArgs {
             let passphrase = passphrase(self.passphrase_file.as_deref(), false)?;
             return Ok(Key::Passphrase(Zeroizing::new(passphrase.as_bytes().to_vec())));
         }
-        Ok(Key::Master(match &self.master_key {
-            Some(file) => MasterKey::File(file.clone()),
-            None => master_key(&self.config)?,
-        }))
+        Ok(Key::Master(master_key(self.master_key.as_deref(), &self.config)?))
     }
 
     /// Takes the master key from this configuration unless told otherwise.
@@ -310,7 +310,10 @@ fn verified(file: &Path, key: &Key) -> Result<Summary> {
     Ok(backup::verify(file, key).map_err(|error| Failure::from_error(&error))?)
 }
 
-fn master_key(config: &Path) -> Result<MasterKey> {
+fn master_key(file: Option<&Path>, config: &Path) -> Result<MasterKey> {
+    if let Some(file) = file {
+        return Ok(MasterKey::File(file.to_owned()));
+    }
     let config = Config::load(config).map_err(|error| {
         Failure::from_error(&error)
             .hint("the master key is found by the service's configuration, which --config names")
