@@ -4,6 +4,7 @@
 
 pub mod alone;
 pub mod gate;
+pub mod host;
 pub mod jvm;
 pub mod namespace;
 pub mod outside;

@@ -52,6 +52,9 @@ packages=(
     binutils:/usr/bin/nm
     procps:/usr/bin/kill
     util-linux:/usr/bin/unshare
+    iproute2:/usr/sbin/ip
+    curl:/usr/bin/curl
+    "libengine-pkcs11-openssl:/usr/lib/$(uname -m)-linux-gnu/engines-3/pkcs11.so"
     e2fsprogs:/usr/sbin/mkfs.ext4
     shellcheck:/usr/bin/shellcheck
     debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
@@ -72,6 +75,20 @@ install_packages() {
         timeout 600 apt-get "${option[@]}" update >&2 || die "apt-get update failed; its message is above"
         apt_install "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}; its message is above"
     fi
+}
+
+# Unpacks nginx below tests/.cache where the machine has none: to install it would be to start it.
+unpack_nginx() {
+    local cache=$project/tests/.cache/nginx
+    [[ ! -x /usr/sbin/nginx && ! -x $cache/usr/sbin/nginx ]] || return 0
+    say "unpacking nginx into $cache"
+    rm -rf "$cache.new"
+    mkdir -p "$cache.new"
+    (cd "$cache.new" && timeout 300 apt-get -qq -o APT::Sandbox::User=root download nginx >&2) \
+        || die "the package nginx cannot be had; apt's message is above; install nginx by hand"
+    dpkg-deb -x "$cache.new"/nginx_*.deb "$cache.new"
+    rm -rf "$cache"
+    mv "$cache.new" "$cache"
 }
 
 apt_install() {
@@ -145,6 +162,7 @@ done
 
 mkdir -p "$project/tests/.cache" "$(dirname "$env_file")"
 install_packages
+unpack_nginx
 
 lines=''
 for version in $jdks; do
