@@ -5,12 +5,12 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use common::alone::output_within;
 use common::host::{Host, PATIENCE, PIN, text};
-use common::proxy::{Line, Proxy, route};
+use common::proxy::{Line, Proxy, reset, route};
 use common::{module, run};
 
 #[test]
@@ -167,12 +167,17 @@ static void finalize(void) {
 
 static num session, key;
 
-static void sign(void) {
+static num try(void) {
     num mechanism[3] = {0x1041, 0, 0};
     unsigned char digest[32] = {1}, signature[64];
     num length = sizeof signature;
     OK("C_SignInit", session, mechanism, key);
-    OK("C_Sign", session, digest, (num)32, signature, &length);
+    return CALL("C_Sign", session, digest, (num)32, signature, &length);
+}
+
+static void sign(void) {
+    num rv = try();
+    if (rv) { fprintf(stderr, "C_Sign: %#lx\n", rv); _exit(3); }
 }
 
 int main(int count, char **arguments) {
@@ -200,6 +205,12 @@ int main(int count, char **arguments) {
         return 0;
     }
     char line[8];
+    if (count > 2) {
+        num rv = 0;
+        puts("signed"), fflush(stdout), fgets(line, sizeof line, stdin);
+        for (int round = 0; round < 200; round++) rv = try();
+        return rv == 0x30 ? 0 : 4;
+    }
     while (puts("signed"), fflush(stdout), fgets(line, sizeof line, stdin)) sign();
     return 0;
 }
@@ -252,4 +263,34 @@ fn a_peer_that_resets_does_not_end_a_host_with_default_signals() {
     assert_eq!(lines.next().unwrap().unwrap(), "signed");
     drop(input);
     assert!(child.wait().unwrap().success());
+}
+
+/// It says something that is no TLS, ends, and resets: the alert that TLS wants
+/// to send goes nowhere.
+#[test]
+fn a_peer_that_talks_nonsense_and_resets_does_not_either() {
+    let host = Host::new();
+    let proxy = Proxy::start(&host.service.endpoint);
+    route(&host.config, &[&proxy.endpoint]);
+    let mut child = host_in_c(&host)
+        .args(["reset", "nonsense"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "signed");
+    proxy.set(Line::Refuses);
+    let listener = std::net::TcpListener::bind(&proxy.endpoint).unwrap();
+    std::thread::spawn(move || {
+        for mut peer in listener.incoming().map_while(Result::ok) {
+            let _ = peer.read(&mut [0; 4096]);
+            let _ = peer.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            let _ = peer.shutdown(std::net::Shutdown::Write);
+            reset(&peer);
+        }
+    });
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}");
 }

@@ -199,8 +199,8 @@ impl Shared {
     }
 }
 
-/// Closes with a reset.
-fn reset(socket: &TcpStream) {
+/// Has a socket reset its connection when it is closed.
+pub fn reset(socket: &TcpStream) {
     let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
