@@ -16,6 +16,7 @@ demo:
 	cargo build --release
 	. tests/.cache/demo.env && demo/run --java "$$KEYWARD_JAVA17"
 
+# Wants protoc, as `make install` brings it.
 build:
 	cargo build --release
 

@@ -48,6 +48,10 @@ packages=(
     python3:/usr/bin/python3
     python3-venv:/usr/lib/python3.11/ensurepip/__init__.py
     gcc:/usr/bin/cc
+    protobuf-compiler:/usr/bin/protoc
+    libprotobuf-dev:/usr/include/google/protobuf/any.proto
+    etcd-server:/usr/bin/etcd
+    etcd-client:/usr/bin/etcdctl
     libc6-dev:/usr/include/stdio.h
     binutils:/usr/bin/nm
     procps:/usr/bin/kill
@@ -74,6 +78,10 @@ install_packages() {
     if ! apt_install "${missing[@]}" >/dev/null 2>&1; then
         timeout 600 apt-get "${option[@]}" update >&2 || die "apt-get update failed; its message is above"
         apt_install "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}; its message is above"
+    fi
+    # The tests start members of their own; Debian's package starts one that nobody asked for.
+    if [[ " ${missing[*]} " == *' etcd-server '* && -d /run/systemd/system ]]; then
+        systemctl disable --now etcd >&2 || say 'the service etcd could not be switched off; the tests do not need it'
     fi
 }
 

@@ -22,8 +22,12 @@ pub struct Config {
     /// The kind of store.
     #[serde(default)]
     pub store: StoreKind,
-    /// The store's file.
+    /// The embedded store's file; empty with another store.
+    #[serde(default)]
     pub data: PathBuf,
+    /// Where etcd is, if that is the store.
+    #[serde(default)]
+    pub etcd: Option<Etcd>,
     /// PEM: the server's certificate.
     pub certificate: PathBuf,
     /// PEM: the private key to it.
@@ -54,6 +58,32 @@ pub enum StoreKind {
     /// Embedded, one file.
     #[default]
     Redb,
+    /// etcd, which many services share.
+    Etcd,
+}
+
+/// Where etcd is, and who this service is there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Etcd {
+    /// `https://` addresses of its members.
+    pub endpoints: Vec<String>,
+    /// PEM: the certificate of the authority of etcd's servers.
+    pub authority: PathBuf,
+    /// PEM: the certificate that this service shows.
+    pub certificate: PathBuf,
+    /// PEM: the private key to it.
+    pub private_key: PathBuf,
+    /// What stands before all keys; ends in a slash.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+    /// For one question to one member, in milliseconds.
+    #[serde(default = "request_ms")]
+    pub request_ms: u64,
+    /// How long a service that starts waits for etcd, in seconds.
+    #[serde(default = "start_s")]
+    pub start_s: u64,
 }
 
 /// Where the master key comes from: 64 hexadecimal digits, whatever holds them.
@@ -185,14 +215,18 @@ impl Config {
                 return Err(invalid(format!("{key} is 0; it must be at least 1")));
             }
         }
+        config.check_store().map_err(invalid)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in [
-            &mut config.data,
-            &mut config.certificate,
-            &mut config.private_key,
-            &mut config.authority,
-        ] {
+        let etcd = config
+            .etcd
+            .iter_mut()
+            .flat_map(|etcd| [&mut etcd.authority, &mut etcd.certificate, &mut etcd.private_key]);
+        let own = [&mut config.certificate, &mut config.private_key, &mut config.authority];
+        for file in own.into_iter().chain(etcd) {
             *file = folder.join(&*file);
+        }
+        if config.store == StoreKind::Redb {
+            config.data = folder.join(&config.data);
         }
         match &mut config.master_key {
             MasterKey::File(file) => *file = folder.join(&*file),
@@ -207,10 +241,119 @@ impl Config {
 }
 
 impl Config {
-    /// What the store is, for a person.
+    /// What the store is, for a person: its file, or etcd's members.
     pub(crate) fn store_name(&self) -> String {
-        self.data.display().to_string()
+        match &self.etcd {
+            Some(etcd) => etcd.name(),
+            None => self.data.display().to_string(),
+        }
     }
+
+    /// Whether what is said of the store goes together.
+    fn check_store(&self) -> Result<(), String> {
+        let problem = match (self.store, &self.etcd) {
+            (StoreKind::Redb, None) if self.data.as_os_str().is_empty() => {
+                "data is missing: the file of the store \"redb\""
+            }
+            (StoreKind::Redb, None) => return Ok(()),
+            (StoreKind::Redb, Some(_)) => {
+                "there is a section [etcd], and the store is \"redb\"; write store = \"etcd\", or \
+                 take the section out"
+            }
+            (StoreKind::Etcd, None) => {
+                "the store is \"etcd\", and the section [etcd] that says where it is is missing"
+            }
+            (StoreKind::Etcd, Some(_)) if !self.data.as_os_str().is_empty() => {
+                "data is the file of the store \"redb\", and the store is \"etcd\"; take data out"
+            }
+            (StoreKind::Etcd, Some(etcd)) => return etcd.check(),
+        };
+        Err(problem.to_owned())
+    }
+}
+
+impl Etcd {
+    /// etcd with the usual prefix and deadlines.
+    #[must_use]
+    pub fn new(
+        endpoints: Vec<String>,
+        authority: PathBuf,
+        certificate: PathBuf,
+        private_key: PathBuf,
+    ) -> Self {
+        Self {
+            endpoints,
+            authority,
+            certificate,
+            private_key,
+            prefix: prefix(),
+            request_ms: request_ms(),
+            start_s: start_s(),
+        }
+    }
+
+    /// Whether the values make sense.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.endpoints.is_empty() {
+            return Err("etcd.endpoints names no member of etcd".to_owned());
+        }
+        for endpoint in &self.endpoints {
+            let host = endpoint.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+            if !host.is_some_and(is_host_and_port) {
+                return Err(format!(
+                    "etcd.endpoints: {endpoint:?} is not of the form \"https://HOST:PORT\"; etcd \
+                     is reached over TLS only"
+                ));
+            }
+        }
+        let fine = |byte: u8| byte.is_ascii_graphic();
+        if !self.prefix.ends_with('/') || !self.prefix.bytes().all(fine) {
+            return Err(format!(
+                "etcd.prefix: {:?} must be printable characters without blanks that end in a \
+                 slash, as \"/keyward/\"",
+                self.prefix
+            ));
+        }
+        for (key, value) in [("etcd.request_ms", self.request_ms), ("etcd.start_s", self.start_s)] {
+            if value == 0 {
+                return Err(format!("{key} is 0; it must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The members and the prefix, for a person.
+    pub(crate) fn name(&self) -> String {
+        format!("{} of etcd at {}", self.prefix, self.endpoints.join(", "))
+    }
+
+    pub(crate) fn request(&self) -> Duration {
+        Duration::from_millis(self.request_ms)
+    }
+
+    pub(crate) fn start(&self) -> Duration {
+        Duration::from_secs(self.start_s)
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty()
+            && !host.contains(['/', '@', '?', ' '])
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+fn prefix() -> String {
+    "/keyward/".to_owned()
+}
+
+fn request_ms() -> u64 {
+    1_000
+}
+
+fn start_s() -> u64 {
+    120
 }
 
 impl MasterKey {
@@ -343,6 +486,55 @@ master_key = { file = "master.key" }
         assert_eq!(config.authority, Path::new("/etc/ca.pem"));
         assert_eq!(config.limits.requests_per_connection, 64);
         assert_eq!(config.pins.tries, 10);
+    }
+
+    fn with_etcd(section: &str) -> String {
+        let files = "authority = \"ca.pem\"\ncertificate = \"c.pem\"\nprivate_key = \"c.key\"\n";
+        let plain = LEAST.replace("data = \"store.redb\"", "store = \"etcd\"");
+        format!("{plain}\n[etcd]\n{files}{section}\n")
+    }
+
+    #[test]
+    fn etcd_is_named_by_its_members_and_files() {
+        let text =
+            with_etcd("endpoints = [\"https://a.example.org:2379\", \"https://[::1]:2379\"]");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyward.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.store, StoreKind::Etcd);
+        assert_eq!(config.data, Path::new(""));
+        let etcd = config.etcd.unwrap();
+        assert_eq!(etcd.certificate, folder.path().join("c.pem"));
+        assert_eq!(
+            (etcd.prefix.as_str(), etcd.request_ms, etcd.start_s),
+            ("/keyward/", 1_000, 120)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_about_etcd_is_named() {
+        let members = "endpoints = [\"https://a:2379\"]";
+        let cases = [
+            (with_etcd("endpoints = []"), "endpoints names no member"),
+            (with_etcd("endpoints = [\"http://a:2379\"]"), "https://HOST:PORT"),
+            (with_etcd("endpoints = [\"https://a\"]"), "https://HOST:PORT"),
+            (with_etcd(""), "endpoints"),
+            (with_etcd(&format!("{members}\nprefix = \"keyward\"")), "slash"),
+            (with_etcd(&format!("{members}\nrequest_ms = 0")), "etcd.request_ms"),
+            (with_etcd(&format!("{members}\nendpoint = 1")), "endpoint"),
+            (with_etcd(members).replace("store = \"etcd\"", "data = \"s\""), "section [etcd]"),
+            (
+                with_etcd(members).replace("store = \"etcd\"", "store = \"etcd\"\ndata = \"s\""),
+                "data",
+            ),
+            (LEAST.replace("data = \"store.redb\"", "store = \"etcd\""), "section [etcd]"),
+            (LEAST.replace("data = \"store.redb\"", ""), "data is missing"),
+        ];
+        for (text, named) in cases {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

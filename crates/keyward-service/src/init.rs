@@ -1,6 +1,6 @@
-//! Makes a new service in a folder of its own.
+//! Makes a new service in a folder of its own, or one more replica of a service
+//! whose store is in etcd.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::authority::Authority;
 use crate::bundle::{Bundle, certificate_pem};
 use crate::clock;
+use crate::config::Etcd;
 use crate::engine::valid_name;
 use crate::files::{self, FileError};
 use crate::id::{self, Id};
@@ -22,8 +23,15 @@ use crate::store::redb::Redb;
 use crate::store::vault::{FORMAT, Secret, Vault};
 use crate::store::{Transaction, paths};
 
+mod config;
+mod remote;
+
+pub(crate) use self::config::write_config;
+pub use self::remote::{Join, Joined, join};
+
 /// What the new service is to be.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
     /// Its folder: not there yet, or empty.
     pub dir: PathBuf,
@@ -34,6 +42,8 @@ pub struct Options {
     pub sans: Vec<String>,
     /// The name of the first administrator's identity.
     pub admin_name: String,
+    /// Where etcd is, if the store is to be there.
+    pub etcd: Option<Etcd>,
 }
 
 /// What was made.
@@ -50,8 +60,8 @@ pub struct Report {
     pub private_key: PathBuf,
     /// The master key: without it the store is lost.
     pub master_key: PathBuf,
-    /// The store.
-    pub data: PathBuf,
+    /// The store's file, unless the store is in etcd.
+    pub data: Option<PathBuf>,
     /// The folder with the administrator's client configuration.
     pub admin: PathBuf,
     /// The administrator's `client.toml`.
@@ -70,6 +80,21 @@ pub enum InitError {
     /// The folder holds something else.
     #[error("{0} is not empty; name a folder that is empty or not there yet")]
     NotEmpty(PathBuf),
+    /// etcd holds a store under this prefix already.
+    #[error(
+        "there is a store already under {0}; add a replica to it with `keyward init --join`, or name another prefix"
+    )]
+    StoreExists(String),
+    /// etcd holds no store under this prefix that could be joined.
+    #[error(
+        "there is no store under {0}; make the first replica with `keyward init --store etcd`, without --join"
+    )]
+    NoStore(String),
+    /// The master key is not the one of the store.
+    #[error(
+        "the master key {0} is not the one of this store; take the master.key of a replica that works"
+    )]
+    WrongMasterKey(PathBuf),
     /// A name is not one that can be used.
     #[error("{0}")]
     Invalid(String),
@@ -86,6 +111,15 @@ pub enum InitError {
     },
 }
 
+impl Options {
+    /// A service in `dir` that listens on an address, with its store in the same
+    /// folder and an administrator "admin".
+    #[must_use]
+    pub fn new(dir: PathBuf, listen: SocketAddr) -> Self {
+        Self { dir, listen, sans: Vec::new(), admin_name: "admin".to_owned(), etcd: None }
+    }
+}
+
 /// Makes a new service.
 ///
 /// # Errors
@@ -94,8 +128,14 @@ pub fn init(options: &Options) -> Result<Report, InitError> {
     let dir = &options.dir;
     valid_name(&options.admin_name)
         .map_err(|error| InitError::Invalid(error.message.into_owned()))?;
+    let etcd = options.etcd.as_ref().map(checked).transpose()?;
     in_folder(dir, |draft| {
-        write_all(options, draft)?;
+        let transaction = write_all(options, etcd.as_ref(), draft)?;
+        match &etcd {
+            None => Redb::create(&draft.join(DATA), transaction)
+                .map_err(|error| failed("the store", error))?,
+            Some(etcd) => return remote::create(etcd, transaction, || publish(draft, dir)),
+        }
         publish(draft, dir)
     })?;
     Ok(Report::of(dir))
@@ -111,7 +151,7 @@ impl Report {
             certificate: dir.join(CERTIFICATE),
             private_key: dir.join(PRIVATE_KEY),
             master_key: dir.join(MASTER_KEY),
-            data: dir.join(DATA),
+            data: Some(dir.join(DATA)).filter(|data| data.exists()),
             admin_config: admin.join("client.toml"),
             admin,
         }
@@ -142,6 +182,17 @@ pub(crate) fn in_folder<E: From<InitError>>(
     made
 }
 
+/// The settings with whole paths: the configuration is read from elsewhere.
+fn checked(etcd: &Etcd) -> Result<Etcd, InitError> {
+    let mut etcd = etcd.clone();
+    etcd.check().map_err(|problem| InitError::Invalid(problem.replace("etcd.", "etcd ")))?;
+    for file in [&mut etcd.authority, &mut etcd.certificate, &mut etcd.private_key] {
+        let whole = file.canonicalize();
+        *file = whole.map_err(|error| FileError::Read { path: file.clone(), error })?;
+    }
+    Ok(etcd)
+}
+
 /// Whether the folder is there; refused if there is something in it.
 fn is_empty_folder(dir: &Path) -> Result<bool, InitError> {
     match fs::read_dir(dir) {
@@ -159,7 +210,8 @@ fn is_empty_folder(dir: &Path) -> Result<bool, InitError> {
     }
 }
 
-fn write_all(options: &Options, dir: &Path) -> Result<(), InitError> {
+/// Writes the files of a new service; answers what its store begins with.
+fn write_all(options: &Options, etcd: Option<&Etcd>, dir: &Path) -> Result<Transaction, InitError> {
     let (authority, authority_record) =
         Authority::create().map_err(|error| failed("the authority", error))?;
     write_server(&authority, options.listen, &options.sans, dir)?;
@@ -180,10 +232,10 @@ fn write_all(options: &Options, dir: &Path) -> Result<(), InitError> {
     for (path, sealed) in admin.entries(&vault)? {
         put(&path, sealed);
     }
-    Redb::create(&dir.join(DATA), transaction).map_err(|error| failed("the store", error))?;
 
     admin.write(&authority, options.listen, &dir.join(ADMIN))?;
-    write_config(options.listen, dir)
+    write_config(options.listen, etcd, dir)?;
+    Ok(transaction)
 }
 
 /// A new administrator.
@@ -281,14 +333,11 @@ pub(crate) fn write_master_key(master: &Secret, dir: &Path) -> Result<(), InitEr
     Ok(files::write_new(&dir.join(MASTER_KEY), text.as_bytes(), files::SECRET)?)
 }
 
-pub(crate) fn write_config(listen: SocketAddr, dir: &Path) -> Result<(), InitError> {
-    Ok(files::write_new(&dir.join(CONFIG), config(listen).as_bytes(), files::PUBLIC)?)
-}
-
 /// Moves the parts to where they belong, the configuration last: where it is,
 /// everything else is too.
 pub(crate) fn publish(draft: &Path, dir: &Path) -> Result<(), InitError> {
-    for name in PARTS {
+    // A replica has no administrator, and a store in etcd no file.
+    for name in PARTS.into_iter().filter(|name| draft.join(name).exists()) {
         let target = dir.join(name);
         fs::rename(draft.join(name), &target)
             .map_err(|error| FileError::Write { path: target, error })?;
@@ -318,56 +367,6 @@ fn endpoint(listen: SocketAddr) -> SocketAddr {
     } else {
         listen
     }
-}
-
-fn config(listen: SocketAddr) -> String {
-    let mut text = String::from("# The Keyward service. File names are relative to this file.\n\n");
-    // Writing to a String does not fail.
-    let _ = write!(
-        text,
-        "# The address to accept connections on.\n\
-         listen = \"{}\"\n\
-         \n\
-         # Where the keys are kept: \"redb\", the embedded store, and its file.\n\
-         store = \"redb\"\n\
-         data = \"{DATA}\"\n\
-         \n\
-         # The server's certificate and key, and the authority that signs identities.\n\
-         certificate = \"{CERTIFICATE}\"\n\
-         private_key = \"{PRIVATE_KEY}\"\n\
-         authority = \"{AUTHORITY}\"\n\
-         \n\
-         # Unlocks the store. Keep a copy where the store's copies are not: either is\n\
-         # useless without the other. {{ credential = \"NAME\" }}: systemd's LoadCredential.\n\
-         master_key = {{ file = \"{MASTER_KEY}\" }}\n\
-         \n\
-         [limits]\n\
-         # connections = 4096            # at once\n\
-         # handshakes = 256              # of peers that have not shown a certificate yet\n\
-         # requests_per_connection = 64  # under way at once\n\
-         # request_kib_per_connection = 2048  # bytes of the requests under way\n\
-         # request_mib = 256             # bytes of all requests over 16 KiB\n\
-         # queue = 4096                  # requests that wait for a processor\n\
-         # workers = 0                   # threads for private-key work; 0: one per processor\n\
-         \n\
-         [deadlines]\n\
-         # handshake_ms = 5000\n\
-         # idle_s = 0                    # silent connections are closed after; 0: never\n\
-         # write_ms = 10000              # for a peer to take an answer\n\
-         # request_ms = 30000            # for a request that does not say how long it waits\n\
-         # drain_ms = 10000              # for what is under way when the service stops\n\
-         # access_s = 300                # life of a ticket's access part\n\
-         \n\
-         [pins]\n\
-         # tries = 10                    # wrong PINs, per token and identity, before a lock\n\
-         # backoff_ms = 1000             # the longest hold-up of the answer to a wrong PIN\n\
-         \n\
-         [log]\n\
-         # format = \"text\"               # or \"json\"\n\
-         # filter = \"info\"\n",
-        listen,
-    );
-    text
 }
 
 pub(crate) fn failed(what: &'static str, error: impl std::fmt::Display) -> InitError {

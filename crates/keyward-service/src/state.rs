@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use cryptoki_sys::CKA_CLASS;
 use keyward_token::key::PrivateKey;
 use keyward_token::{Attributes, Object};
 use keyward_wire as wire;
 use prost::Message;
+use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::id::Id;
 use crate::store::paths::{Path, PinKey};
@@ -18,7 +21,7 @@ use crate::store::records::{
     AuthorityRecord, IdentityRecord, OperationRecord, PinCountRecord, TokenRecord,
 };
 use crate::store::vault::Vault;
-use crate::store::{Commit, Versioned};
+use crate::store::{Commit, Snapshot, Versioned};
 
 /// A token as it stands at one revision.
 #[derive(Clone)]
@@ -63,11 +66,14 @@ pub(crate) struct PinCount {
 pub(crate) struct State {
     vault: Arc<Vault>,
     inner: RwLock<Inner>,
+    /// As `Inner::sequence`, for those who wait for one.
+    sequence: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct Inner {
     sequence: u64,
+    incarnation: u64,
     authority: Option<Arc<AuthorityRecord>>,
     identities: HashMap<Id, Arc<Identity>>,
     tokens: HashMap<Id, Arc<Token>>,
@@ -104,6 +110,7 @@ impl Unreadable {
 /// A record that a key names, decrypted and parsed.
 pub(crate) enum Item {
     Nothing,
+    Incarnation(u64),
     Authority(AuthorityRecord),
     Identity(Id, IdentityRecord),
     Unique(String),
@@ -115,19 +122,20 @@ pub(crate) enum Item {
 }
 
 impl State {
-    /// The state of a store that holds `entries`, of which the last commit was
-    /// `sequence`.
-    pub(crate) fn load(
-        vault: Arc<Vault>,
-        sequence: u64,
-        entries: Vec<(String, Versioned)>,
-    ) -> Result<Self, Unreadable> {
-        let mut inner = Inner { sequence, ..Inner::default() };
-        for (key, Versioned { value, version }) in entries {
-            let item = Item::open(&vault, &key, &value, version)?;
-            inner.put(item, version);
-        }
-        Ok(Self { vault, inner: RwLock::new(inner) })
+    /// The state of a store that holds this.
+    pub(crate) fn load(vault: Arc<Vault>, snapshot: Snapshot) -> Result<Self, Unreadable> {
+        let inner = Inner::load(&vault, snapshot)?;
+        let sequence = watch::Sender::new(inner.sequence);
+        Ok(Self { vault, inner: RwLock::new(inner), sequence })
+    }
+
+    /// Takes a whole store in, in place of what was known.
+    pub(crate) fn replace(&self, snapshot: Snapshot) -> Result<(), Unreadable> {
+        let loaded = Inner::load(&self.vault, snapshot)?;
+        let sequence = loaded.sequence;
+        *self.inner.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        self.sequence.send_replace(sequence);
+        Ok(())
     }
 
     /// Takes a commit in; answers the identities that it changed.
@@ -156,12 +164,27 @@ impl State {
             inner.put(item, commit.sequence);
         }
         inner.sequence = commit.sequence;
+        drop(inner);
+        self.sequence.send_replace(commit.sequence);
         identities
     }
 
     /// The number of the last commit.
     pub(crate) fn sequence(&self) -> u64 {
         self.read().sequence
+    }
+
+    /// Waits until commit number `sequence` was taken in; whether it was before
+    /// `deadline`.
+    pub(crate) async fn reaches(&self, sequence: u64, deadline: Instant) -> bool {
+        let mut now = self.sequence.subscribe();
+        let reached = now.wait_for(|now| *now >= sequence);
+        matches!(timeout_at(deadline.into(), reached).await, Ok(Ok(_)))
+    }
+
+    /// The random number of the store, with which revisions are compared.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.read().incarnation
     }
 
     pub(crate) fn authority(&self) -> Option<Arc<AuthorityRecord>> {
@@ -227,6 +250,19 @@ impl State {
         self.read().operations.get(&(identity, operation)).cloned()
     }
 
+    /// At most `most` identities that were given a token which is not there any
+    /// more.
+    pub(crate) fn identities_of_lost_tokens(&self, most: usize) -> Vec<Arc<Identity>> {
+        let inner = self.read();
+        let lost = |identity: &&Arc<Identity>| {
+            let grants = &identity.record.grants;
+            grants.iter().any(|grant| {
+                Id::from_bytes(&grant.token).is_none_or(|token| !inner.tokens.contains_key(&token))
+            })
+        };
+        inner.identities.values().filter(lost).take(most).cloned().collect()
+    }
+
     /// At most `most` operations that are older than `time` (seconds since
     /// 1970-01-01 UTC), and no longer needed.
     pub(crate) fn operations_before(&self, time: u64, most: usize) -> Vec<(Id, Id)> {
@@ -245,9 +281,19 @@ impl State {
 }
 
 impl Inner {
+    fn load(vault: &Vault, snapshot: Snapshot) -> Result<Self, Unreadable> {
+        let mut inner = Self { sequence: snapshot.sequence, ..Self::default() };
+        for (key, Versioned { value, version }) in snapshot.entries {
+            let item = Item::open(vault, &key, &value, version)?;
+            inner.put(item, version);
+        }
+        Ok(inner)
+    }
+
     fn put(&mut self, item: Item, version: u64) {
         match item {
             Item::Nothing => {}
+            Item::Incarnation(incarnation) => self.incarnation = incarnation,
             Item::Authority(record) => self.authority = Some(Arc::new(record)),
             Item::Identity(uid, record) => {
                 self.identities.insert(uid, Arc::new(Identity { uid, record, version }));
@@ -335,6 +381,10 @@ impl Item {
         let unreadable = || Unreadable(key.to_owned());
         let path = match Path::parse(key) {
             None | Some(Path::Meta) => return Ok(Self::Nothing),
+            Some(Path::Incarnation) => {
+                let bytes = value.try_into().map_err(|_| unreadable())?;
+                return Ok(Self::Incarnation(u64::from_be_bytes(bytes)));
+            }
             Some(path) => path,
         };
         let plaintext = vault.open_value(key, value).map_err(|_| unreadable())?;
@@ -343,7 +393,7 @@ impl Item {
             M::decode(bytes).map_err(|_| Unreadable(key.to_owned()))
         }
         Ok(match path {
-            Path::Meta => Self::Nothing,
+            Path::Meta | Path::Incarnation => Self::Nothing,
             Path::Authority => Self::Authority(parse(bytes, key)?),
             Path::Identity(uid) => Self::Identity(uid, parse(bytes, key)?),
             Path::IdentityName | Path::TokenLabel => Self::Unique(key.to_owned()),

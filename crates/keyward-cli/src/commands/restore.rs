@@ -103,7 +103,7 @@ fn tell(restored: &Restored, report: Option<&Report>, config: &Path, json: bool)
     output::print(&format!("Restored {} entries as of {created}:\n", summary.info.entries))?;
     let mut pairs = vec![("  configuration", shown(config))];
     if let Some(report) = report {
-        pairs.push(("  store", shown(&report.data)));
+        pairs.extend(report.data.as_ref().map(|data| ("  store", shown(data))));
         pairs.push(("  master key", shown(&report.master_key)));
     }
     pairs.push(("  new administrator", restored.admin_name.clone()));

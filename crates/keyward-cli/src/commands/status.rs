@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{Status, StatusResult};
+use keyward_wire::{Status, StatusResult, StoreMember, StoreStatus};
 use serde::Serialize;
 
 use crate::admin::{Admin, AdminArgs};
@@ -39,23 +39,26 @@ impl StatusArgs {
         if self.json {
             return output::json(&status);
         }
-        let store = match status.store_trouble.as_str() {
-            "" => status.store.clone(),
-            trouble => format!("{}, takes no changes: {trouble}", status.store),
-        };
         let requests = format!(
             "{}, {} waiting now, {} told to come later",
             status.requests, status.waiting, status.put_off
         );
-        output::pairs(&[
+        let mut lines = vec![
             ("Service", admin.config().endpoints.join(", ")),
             ("Software", status.software.clone()),
             ("Process", status.process_id.to_string()),
             ("Up", duration(status.uptime_seconds)),
-            ("Store", store),
+            ("Store", status.store_line()),
+        ];
+        for member in &status.store_status.members {
+            let state = member.trouble.as_deref().unwrap_or("answers");
+            lines.push(("  member", format!("{}: {state}", member.endpoint)));
+        }
+        lines.extend([
             ("Connections", format!("{} now, {} accepted", status.connections, status.accepted)),
             ("Requests", requests),
-        ])?;
+        ]);
+        output::pairs(&lines)?;
         let mut table = Table::new(["TOKEN", "OPERATION", "COUNT", "FAILED"]);
         for token in &status.tokens {
             for (operation, counts) in &token.operations {
@@ -84,9 +87,24 @@ struct StatusView {
     store: String,
     /// Empty: the store takes changes.
     store_trouble: String,
+    store_status: StoreView,
     waiting: u32,
     put_off: u64,
     tokens: Vec<TokenCounts>,
+}
+
+#[derive(Serialize)]
+struct StoreView {
+    members: Vec<MemberView>,
+    sequence: u64,
+    lag_ms: u64,
+}
+
+#[derive(Serialize)]
+struct MemberView {
+    endpoint: String,
+    /// Why it did not answer the last time.
+    trouble: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -121,9 +139,36 @@ impl From<StatusResult> for StatusView {
             accepted: status.accepted,
             store: status.store,
             store_trouble: status.store_trouble,
+            store_status: status.store_status.unwrap_or_default().into(),
             waiting: status.waiting,
             put_off: status.put_off,
             tokens: status.tokens.into_iter().map(counts).collect(),
+        }
+    }
+}
+
+impl StatusView {
+    /// The store's name, and what there is to say of it.
+    fn store_line(&self) -> String {
+        match (self.store_trouble.as_str(), self.store_status.lag_ms) {
+            ("", 1_000..) => format!("{}, {} ms behind", self.store, self.store_status.lag_ms),
+            ("", _) => self.store.clone(),
+            (trouble, _) => format!("{}, takes no changes: {trouble}", self.store),
+        }
+    }
+}
+
+impl From<StoreStatus> for StoreView {
+    fn from(status: StoreStatus) -> Self {
+        let told = |text: String| (!text.is_empty()).then_some(text);
+        let member = |member: StoreMember| MemberView {
+            endpoint: member.endpoint,
+            trouble: told(member.trouble),
+        };
+        Self {
+            members: status.members.into_iter().map(member).collect(),
+            sequence: status.sequence,
+            lag_ms: status.lag_ms,
         }
     }
 }

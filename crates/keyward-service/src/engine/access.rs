@@ -63,7 +63,7 @@ impl Engine {
         let token = self.state.token_labelled(&call.label).ok_or_else(not_present)?;
         let read_only = call.identity.grant(token.id).ok_or_else(not_present)?;
         if let Some(least) = call.at_least
-            && least.incarnation == self.incarnation
+            && least.incarnation == self.state.incarnation()
             && least.sequence > self.state.sequence()
         {
             return Err(Error::new(

@@ -10,6 +10,16 @@ impl Engine {
     pub(super) fn status(&self, call: &Call) -> Result<Answer> {
         administrators_only(call)?;
         let label = |token| self.state.token(token).map(|token| token.record.label.clone());
+        let health = self.store.health();
+        let members = health.members.into_iter().map(|member| wire::StoreMember {
+            endpoint: member.endpoint,
+            trouble: member.trouble.unwrap_or_default(),
+        });
+        let store_status = wire::StoreStatus {
+            members: members.collect(),
+            sequence: self.state.sequence(),
+            lag_ms: u64::try_from(health.lag.as_millis()).unwrap_or(u64::MAX),
+        };
         Ok(Answer::of(Answered::Status(wire::StatusResult {
             software: SOFTWARE.to_owned(),
             uptime_seconds: self.counters.uptime(),
@@ -19,7 +29,8 @@ impl Engine {
             accepted: self.connected.accepted(),
             store: self.store.name().to_owned(),
             tokens: self.counters.status(label),
-            store_trouble: self.store.trouble().unwrap_or_default(),
+            store_trouble: health.trouble.unwrap_or_default(),
+            store_status: Some(store_status),
             waiting: self.workers.waiting(),
             put_off: self.counters.put_off(),
         })))

@@ -57,7 +57,6 @@ pub(crate) struct Engine {
     repeats: repeat::InFlight,
     attempts: pins::Attempts,
     backups: backup::Turn,
-    incarnation: u64,
     replica: [u8; 16],
     request_life: Duration,
     access_life: Duration,
@@ -71,7 +70,6 @@ pub(crate) struct Parts {
     pub(crate) state: Arc<State>,
     pub(crate) workers: Workers,
     pub(crate) connected: Arc<dyn Connected>,
-    pub(crate) incarnation: u64,
 }
 
 /// A request without its operation: who asks, and how.
@@ -120,7 +118,6 @@ impl Engine {
             state: parts.state,
             workers: parts.workers,
             connected: parts.connected,
-            incarnation: parts.incarnation,
             counters: Counters::new(),
             repeats: repeat::InFlight::default(),
             attempts: pins::Attempts::default(),
@@ -140,6 +137,27 @@ impl Engine {
     /// The identity that shows this certificate, if it may connect with it.
     pub(crate) fn admit(&self, shown: &Shown) -> Option<Arc<Identity>> {
         self.identity(shown.uid).filter(|identity| identity.record.accepts(&shown.serial))
+    }
+
+    /// As [`admit`](Self::admit), with a look for what other replicas changed.
+    ///
+    /// # Errors
+    /// What to tell the peer.
+    pub(crate) async fn admit_up_to_date(&self, shown: &Shown) -> Result<Arc<Identity>> {
+        let seen = self.state.sequence();
+        if let Some(identity) = self.admit(shown) {
+            return Ok(identity);
+        }
+        // It may have been made or renewed by way of another replica just now.
+        if self.catch_up(seen, Instant::now() + NEWS).await.is_none() {
+            return Err(crate::workers::later(
+                "this identity is not known here, and the store does not say whether it is new",
+            ));
+        }
+        self.admit(shown).ok_or_else(|| match self.identity(shown.uid) {
+            Some(_) => certificate_revoked(),
+            None => revoked(),
+        })
     }
 
     /// Answers one request.
@@ -162,7 +180,7 @@ impl Engine {
                 "this service does not know the operation; it may be older than the client",
             )),
             (Some(identity), Some(operation)) => match self.call(identity, request, operation) {
-                Ok(call) => self.answer(&call, operation).await,
+                Ok(call) => self.answer_up_to_date(call, operation).await,
                 Err(error) => Err(error),
             },
         };
@@ -218,6 +236,53 @@ impl Engine {
             call.digest = self.vault.digest("operation", &encoded);
         }
         Ok(call)
+    }
+
+    /// Answers by a state that is not older than what the caller has seen; and
+    /// what this replica does not know yet is not refused before it has asked
+    /// for what others changed.
+    async fn answer_up_to_date(&self, mut call: Call, operation: &Operation) -> Result<Answer> {
+        if let Some(least) = call.at_least
+            && least.incarnation == self.state.incarnation()
+            && least.sequence > self.state.sequence()
+        {
+            // The answer that this one is behind comes while somebody listens.
+            let deadline = repeat::answer_by(&call);
+            self.state.reaches(least.sequence, deadline).await;
+            self.look_again(&mut call)?;
+        }
+        let seen = self.sequence();
+        let answer = self.answer(&call, operation).await;
+        match &answer {
+            // While the store is away this is all that is known.
+            Err(error) if may_be_old(error.code) && self.store.health().trouble.is_none() => {
+                let deadline = repeat::answer_by(&call).min(Instant::now() + NEWS);
+                if self.catch_up(seen, deadline).await != Some(true) {
+                    return answer;
+                }
+                self.look_again(&mut call)?;
+                self.answer(&call, operation).await
+            }
+            _ => answer,
+        }
+    }
+
+    /// Takes over what became of a caller's identity meanwhile.
+    fn look_again(&self, call: &mut Call) -> Result<()> {
+        call.identity = self.identity(call.identity.uid).ok_or_else(revoked)?;
+        Ok(())
+    }
+
+    /// The number of the last commit that is known here.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.state.sequence()
+    }
+
+    /// Has this replica take over what others changed. Whether more is known
+    /// then than at commit number `seen`; `None` if that cannot be found out.
+    async fn catch_up(&self, seen: u64, deadline: Instant) -> Option<bool> {
+        self.store.catch_up(deadline).await.ok()?;
+        Some(self.state.sequence() > seen)
     }
 
     async fn answer(&self, call: &Call, operation: &Operation) -> Result<Answer> {
@@ -315,7 +380,7 @@ impl Engine {
     }
 
     fn revision(&self, sequence: u64) -> Revision {
-        Revision { incarnation: self.incarnation, sequence }
+        Revision { incarnation: self.state.incarnation(), sequence }
     }
 
     fn log_failure(&self, uid: Id, id: u64, token: &str, operation: &str, error: &Error) {
@@ -363,16 +428,9 @@ impl Reply {
         Self::failure(id, &crate::workers::panicked())
     }
 
-    /// The last answer on the connection of an identity that was revoked.
-    pub(crate) fn revoked() -> Self {
-        Self::failure(0, &revoked())
-    }
-
-    /// The last answer on a connection whose certificate was revoked, while the
-    /// identity was not.
-    pub(crate) fn certificate_revoked() -> Self {
-        let message = "this certificate of the identity is revoked; it was renewed since";
-        Self::failure(0, &Error::new(ErrorCode::IdentityRevoked, message))
+    /// The last answer on a connection that is not served.
+    pub(crate) fn refused(error: &Error) -> Self {
+        Self::failure(0, error)
     }
 
     /// The last answer on a connection for which there is no room.
@@ -422,6 +480,18 @@ impl Reply {
     }
 }
 
+/// Whether a failure may come from a state that others have changed since.
+fn may_be_old(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::TokenNotPresent
+            | ErrorCode::TicketInvalid
+            | ErrorCode::NotFound
+            | ErrorCode::AlreadyExists
+            | ErrorCode::ObjectHandleInvalid
+    )
+}
+
 fn concerns_token(operation: &Operation) -> bool {
     !matches!(
         operation,
@@ -442,6 +512,15 @@ fn malformed(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorCode::Malformed, message)
 }
 
+/// The certificate was revoked, while the identity was not.
+fn certificate_revoked() -> Error {
+    let message = "this certificate of the identity is revoked; it was renewed since";
+    Error::new(ErrorCode::IdentityRevoked, message)
+}
+
 fn revoked() -> Error {
     Error::new(ErrorCode::IdentityRevoked, "this identity is revoked or not known here")
 }
+
+/// For asking what others changed just now.
+const NEWS: Duration = Duration::from_secs(5);

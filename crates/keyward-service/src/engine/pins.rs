@@ -1,6 +1,6 @@
 //! Login, and whatever else takes a PIN.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ use crate::workers::later;
 #[derive(Default)]
 pub(super) struct Attempts {
     running: Arc<Running>,
+    /// Wrong PINs that the store could not count.
+    uncounted: Arc<Uncounted>,
     /// Wrong PINs of late, by token, and when the last one was.
     wrong: Mutex<HashMap<Id, (u32, Instant)>>,
 }
@@ -36,21 +38,30 @@ struct Running {
     /// never more than the tries that there are.
     by_key: Mutex<HashMap<PinKey, u32>>,
     changed: Notify,
-    /// Wrong PINs that the store could not count: nobody may guess for nothing
-    /// while the disk is full.
-    unstored: Mutex<HashMap<PinKey, u32>>,
 }
+
+/// Wrong PINs that the store could not count because it was away.
+#[derive(Default)]
+struct Uncounted {
+    by_key: Mutex<HashMap<PinKey, HashSet<Asked>>>,
+}
+
+/// An operation's identifier and the digest of what was asked under it.
+type Asked = (Id, [u8; 32]);
 
 /// One of the tries, taken while a PIN is verified and the result stored.
 pub(super) struct Attempt {
     running: Arc<Running>,
+    uncounted: Arc<Uncounted>,
     key: PinKey,
+    /// The PIN is wrong, and the store has not counted it yet.
+    wrong: Option<Asked>,
 }
 
 /// What became of a PIN that was tried.
 enum Tried {
     /// It is the right one; its counter goes back to zero with these changes.
-    Right(Changes, Attempt),
+    Right(Box<Changes>, Attempt),
     /// It is not: this is to be stored and answered.
     Wrong(Box<Plan>),
 }
@@ -64,7 +75,7 @@ impl Engine {
             Some(pin) => {
                 let pin = Pin::new(pin.clone());
                 match self.try_pin(call, &access, officer, pin).await? {
-                    Tried::Right(changes, attempt) => (changes, Some(attempt)),
+                    Tried::Right(changes, attempt) => (*changes, Some(attempt)),
                     Tried::Wrong(plan) => return Ok(*plan),
                 }
             }
@@ -87,7 +98,7 @@ impl Engine {
         Ok(Plan {
             claims: Some(self.claims(call, &access.token, user_type)),
             attempt,
-            // What stays undone is that the counter goes back to zero.
+            // The PIN is right whether or not the counter can go back to zero.
             optional: true,
             ..Plan::new(changes, answer).about(who(officer))
         })
@@ -101,7 +112,7 @@ impl Engine {
         let new_pin = pin::acceptable(set.new_pin.clone())?;
         let old_pin = Pin::new(set.old_pin.clone());
         let (mut changes, attempt) = match self.try_pin(call, &access, officer, old_pin).await? {
-            Tried::Right(changes, attempt) => (changes, attempt),
+            Tried::Right(changes, attempt) => (*changes, attempt),
             Tried::Wrong(plan) => return Ok(*plan),
         };
         let hashed = self.hash_pin(call, new_pin).await?;
@@ -141,9 +152,9 @@ impl Engine {
         record.user_generation = new_generation();
         let mut changes = Changes::default();
         changes.put_token(&access.token, &record);
-        for (key, _) in self.state.pins_of(access.token.id) {
+        for (key, count) in self.state.pins_of(access.token.id) {
             if !key.officer {
-                changes.delete_any(paths::pin(key));
+                changes.delete_early(paths::pin(key), count.version);
             }
         }
         Ok(Plan::new(changes, access.answer(Some(DONE))))
@@ -157,7 +168,7 @@ impl Engine {
         let label = valid_label(&init.label)?;
         let so_pin = Pin::new(init.so_pin.clone());
         let (mut changes, attempt) = match self.try_pin(call, &access, true, so_pin).await? {
-            Tried::Right(changes, attempt) => (changes, attempt),
+            Tried::Right(changes, attempt) => (*changes, attempt),
             Tried::Wrong(plan) => return Ok(*plan),
         };
         let old_label = &token.record.label;
@@ -176,12 +187,10 @@ impl Engine {
         changes.put_token(token, &record);
         // An object that was made meanwhile must not stay behind.
         changes.require(paths::revision(token.id), token.revision);
-        for unique_id in token.objects.keys() {
-            changes.delete_any(paths::object(token.id, unique_id));
-        }
-        for (key, _) in self.state.pins_of(token.id) {
+        changes.delete_all(paths::objects(token.id));
+        for (key, count) in self.state.pins_of(token.id) {
             if !key.officer {
-                changes.delete_any(paths::pin(key));
+                changes.delete_early(paths::pin(key), count.version);
             }
         }
         let plan = Plan::new(changes, access.answer(Some(DONE)));
@@ -195,7 +204,7 @@ impl Engine {
 
     /// Answers to wrong PINs of a token are given at once again.
     pub(super) fn stop_holding_back(&self, token: Id) {
-        lock(&self.attempts.running.unstored).retain(|key, _| key.token != token);
+        lock(&self.attempts.uncounted.by_key).retain(|key, _| key.token != token);
         self.attempts.forget(token);
     }
 
@@ -248,28 +257,37 @@ impl Engine {
             Error::new(ErrorCode::UserPinNotInitialized, "the token's user PIN is not set yet")
         })?;
         let key = access.pin_key(call, officer);
-        let attempt = self.begin_attempt(key, call).await?;
+        let mut attempt = self.begin_attempt(key, call).await?;
         let right = self
             .workers
             .run_slow(call.identity.uid, call.deadline, move || pin::verify(&hashed, &pin))
             .await?;
         let mut changes = Changes::default();
         let counted = self.state.pin(key);
+        // Others may have used up the tries by way of another replica.
+        if counted.is_some_and(|count| count.wrong >= self.pins.tries) {
+            return Err(locked());
+        }
         if right {
             if let Some(count) = counted {
                 changes.delete(paths::pin(key), count.version);
             }
             self.attempts.forget(key.token);
-            attempt.was_counted();
-            return Ok(Tried::Right(changes, attempt));
+            self.attempts.uncounted.forget(key);
+            return Ok(Tried::Right(Box::new(changes), attempt));
         }
-        let wrong = self.wrong(key) + 1;
+        attempt.wrong =
+            Id::from_bytes(&call.operation_id).map(|operation| (operation, call.digest));
+        // Tried on the PIN that is still the token's: another replica may have
+        // set a new one.
+        changes.require(paths::token(access.token.id), access.token.version);
+        let wrong = counted.map_or(0, |count| count.wrong) + 1;
         let count = PinCountRecord { wrong }.encode_to_vec();
         match counted {
             Some(seen) => changes.replace(paths::pin(key), seen.version, count),
             None => changes.add(paths::pin(key), count),
         }
-        let message = match self.pins.tries.saturating_sub(wrong) {
+        let message = match self.pins.tries.saturating_sub(self.wrong(key) + 1) {
             0 => "the PIN is wrong; this identity is locked out of the token now".to_owned(),
             1 => "the PIN is wrong; one more wrong PIN locks this identity out".to_owned(),
             left => format!("the PIN is wrong; {left} tries are left"),
@@ -280,20 +298,24 @@ impl Engine {
             outcome: Err(Error::new(ErrorCode::PinIncorrect, message)),
             claims: None,
             attempt: Some(attempt),
-            optional: false,
             delay: delay.min(call.deadline.saturating_duration_since(Instant::now())),
             subject: who(officer).to_owned(),
+            optional: false,
         })))
     }
 
     /// Wrong PINs since the last right one.
     fn wrong(&self, key: PinKey) -> u32 {
         let stored = self.state.pin(key).map_or(0, |count| count.wrong);
-        stored + lock(&self.attempts.running.unstored).get(&key).copied().unwrap_or(0)
+        stored.saturating_add(self.attempts.uncounted.of(key))
     }
 
     /// Takes one of the tries that are left.
     async fn begin_attempt(&self, key: PinKey, call: &Call) -> Result<Attempt> {
+        if self.attempts.uncounted.of(key) > 0 && self.store.health().trouble.is_none() {
+            let left = call.deadline.saturating_duration_since(Instant::now());
+            self.count_uncounted(Instant::now() + COUNT_DEADLINE.min(left / 4)).await;
+        }
         let running = &self.attempts.running;
         loop {
             let changed = running.changed.notified();
@@ -301,23 +323,68 @@ impl Engine {
             changed.as_mut().enable();
             {
                 let mut by_key = lock(&running.by_key);
-                let left = self.pins.tries.saturating_sub(self.wrong(key));
-                if left == 0 {
+                let wrong = self.state.pin(key).map_or(0, |count| count.wrong);
+                let uncounted = self.attempts.uncounted.of(key);
+                let left = self.pins.tries.saturating_sub(wrong);
+                if left > 0 && left <= uncounted {
                     return Err(Error::new(
                         ErrorCode::PinLocked,
-                        "too many wrong PINs: this identity is locked out of the token until \
-                         it is unlocked or the PIN is set anew",
+                        "too many wrong PINs while the store cannot count them: this identity is \
+                         locked out of the token",
                     ));
+                }
+                let left = left.saturating_sub(uncounted);
+                if left == 0 {
+                    return Err(locked());
                 }
                 let now = by_key.entry(key).or_insert(0);
                 if *now < left {
                     *now += 1;
-                    return Ok(Attempt { running: Arc::clone(running), key });
+                    let uncounted = Arc::clone(&self.attempts.uncounted);
+                    return Ok(Attempt {
+                        running: Arc::clone(running),
+                        uncounted,
+                        key,
+                        wrong: None,
+                    });
                 }
             }
             timeout_at(call.deadline.into(), changed)
                 .await
                 .map_err(|_| later("too many PINs are being tried at once"))?;
+        }
+    }
+}
+
+impl Engine {
+    /// Has the store count the wrong PINs that it could not count before.
+    pub(super) async fn count_uncounted(&self, deadline: Instant) {
+        for (key, asked) in self.attempts.uncounted.all() {
+            // The outcome was not known: some may have been counted after all.
+            let known =
+                |(operation, _): &&Asked| self.state.operation(key.identity, *operation).is_none();
+            let missing: Vec<_> = asked.iter().filter(known).take(MOST_COUNTED).collect();
+            let mut changes = Changes::default();
+            let counted = self.state.pin(key);
+            let mut wrong = counted.map_or(0, |count| count.wrong);
+            for (operation, digest) in &missing {
+                wrong = wrong.saturating_add(1);
+                let error = Error::new(ErrorCode::PinIncorrect, "the PIN is wrong");
+                changes.record(key.identity, *operation, digest, &error);
+            }
+            let count = PinCountRecord { wrong }.encode_to_vec();
+            match counted {
+                Some(seen) => changes.replace(paths::pin(key), seen.version, count),
+                None => changes.add(paths::pin(key), count),
+            }
+            if !missing.is_empty()
+                && self.state.token(key.token).is_some()
+                && let Err(error) = self.commit(changes, deadline).await
+            {
+                tracing::warn!(%error, "wrong PINs are counted in memory only for now");
+                continue;
+            }
+            self.attempts.uncounted.counted(key, &asked);
         }
     }
 }
@@ -352,21 +419,51 @@ impl Attempts {
 }
 
 impl Attempt {
-    /// It was wrong, and the store could not count it.
-    pub(super) fn was_not_counted(&self) {
-        let mut unstored = lock(&self.running.unstored);
-        let count = unstored.entry(self.key).or_insert(0);
-        *count = count.saturating_add(1);
+    /// A wrong PIN was counted in the store, or is going to be tried again.
+    pub(super) fn settled(&mut self) {
+        self.wrong = None;
+    }
+}
+
+impl Uncounted {
+    fn of(&self, key: PinKey) -> u32 {
+        let count = lock(&self.by_key).get(&key).map_or(0, HashSet::len);
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// The store's counter holds all wrong PINs, or there are none any more.
-    pub(super) fn was_counted(&self) {
-        lock(&self.running.unstored).remove(&self.key);
+    fn all(&self) -> Vec<(PinKey, HashSet<Asked>)> {
+        lock(&self.by_key).iter().map(|(key, tried)| (*key, tried.clone())).collect()
+    }
+
+    /// A wrong PIN that could not be counted, or whose caller went away before
+    /// it was known to be, stays one of the tries: else right and wrong could be
+    /// told apart without end while the store is away. A repeat of the same call
+    /// is the same try.
+    fn add(&self, key: PinKey, asked: Asked) {
+        lock(&self.by_key).entry(key).or_default().insert(asked);
+    }
+
+    fn forget(&self, key: PinKey) {
+        lock(&self.by_key).remove(&key);
+    }
+
+    /// Forgets those that are in the store now.
+    fn counted(&self, key: PinKey, operations: &HashSet<Asked>) {
+        let mut by_key = lock(&self.by_key);
+        if let Some(tried) = by_key.get_mut(&key) {
+            tried.retain(|one| !operations.contains(one));
+            if tried.is_empty() {
+                by_key.remove(&key);
+            }
+        }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if let Some(asked) = self.wrong {
+            self.uncounted.add(self.key, asked);
+        }
         let mut by_key = lock(&self.running.by_key);
         if let Some(now) = by_key.get_mut(&self.key) {
             *now -= 1;
@@ -377,6 +474,14 @@ impl Drop for Attempt {
         drop(by_key);
         self.running.changed.notify_waiters();
     }
+}
+
+fn locked() -> Error {
+    Error::new(
+        ErrorCode::PinLocked,
+        "too many wrong PINs: this identity is locked out of the token until it is unlocked or \
+         the PIN is set anew",
+    )
 }
 
 fn is_officer(user_type: UserType) -> Result<bool> {
@@ -403,6 +508,9 @@ pub(super) const DONE: Answered = Answered::Done(wire::Done {});
 /// So many wrong PINs of a token are answered at once.
 const FREE: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(25);
+/// At once; the records of their calls are to fit into a transaction.
+const MOST_COUNTED: usize = 80;
+pub(super) const COUNT_DEADLINE: Duration = Duration::from_secs(2);
 /// Without a wrong PIN for so long, nothing is held back any more.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 

@@ -13,12 +13,12 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
-use super::pins::Attempt;
+use super::pins::{Attempt, COUNT_DEADLINE};
 use super::tickets::generation;
 use super::{Answer, Call, Engine, malformed};
 use crate::id::Id;
 use crate::store::records::{Claims, OperationRecord};
-use crate::store::{Check, StoreError, Transaction, paths};
+use crate::store::{Check, MOST_OPERATIONS, StoreError, Transaction, paths};
 use crate::workers::later;
 use crate::{clock, counters};
 
@@ -45,6 +45,9 @@ pub(super) struct Changes {
     checks: Vec<Check>,
     puts: Vec<(String, Zeroizing<Vec<u8>>)>,
     deletes: Vec<String>,
+    prefix_deletes: Vec<String>,
+    /// May go before the rest happens, and even if the rest does not.
+    early_deletes: Vec<(String, u64)>,
     /// The token whose revision grows.
     pub(super) touched: Option<Id>,
 }
@@ -77,26 +80,30 @@ impl Engine {
             if !plan.changes.is_empty() {
                 self.remember(call, operation_id, &mut plan);
                 let touched = plan.changes.touched;
-                match self.commit(std::mem::take(&mut plan.changes)).await {
+                let changes = std::mem::take(&mut plan.changes);
+                let committed = self.commit(changes, answer_by(call)).await;
+                if let (Some(attempt), Ok(_) | Err(StoreError::Conflict)) =
+                    (&mut plan.attempt, &committed)
+                {
+                    attempt.settled();
+                }
+                match committed {
                     Ok(sequence) => {
                         if touched.is_some() {
                             self.stamp(&mut plan.outcome, sequence);
                         }
-                        if let Some(attempt) = &plan.attempt {
-                            attempt.was_counted();
-                        }
                     }
                     Err(StoreError::Conflict) => continue,
-                    Err(StoreError::Unavailable(_)) if plan.optional => {}
-                    Err(error @ StoreError::Unavailable(_)) => {
-                        if let (Some(attempt), Err(_)) = (&plan.attempt, &plan.outcome) {
-                            attempt.was_not_counted();
-                        }
-                        return Err(unavailable(&error));
+                    Err(StoreError::Unavailable(reason)) if plan.optional => {
+                        tracing::warn!(reason, "a counter of wrong PINs stays for now");
                     }
+                    Err(error) => return Err(failed(&error)),
                 }
             }
             audit(call, operation, &plan);
+            if matches!(operation, Operation::DeleteToken(_)) {
+                self.forget_lost_tokens().await;
+            }
             drop(plan.attempt);
             if !plan.delay.is_zero() {
                 sleep(plan.delay).await;
@@ -109,9 +116,12 @@ impl Engine {
         Err(later("others keep changing the same thing"))
     }
 
-    /// Forgets operations that nobody repeats any more.
+    /// Forgets operations that nobody repeats any more, and what else is left
+    /// over. Other replicas do the same: what is gone already does no harm.
     pub(crate) async fn sweep(&self) {
+        self.count_uncounted(Instant::now() + COUNT_DEADLINE).await;
         self.forget_before(clock::seconds().saturating_sub(KEPT_SECONDS)).await;
+        self.forget_lost_tokens().await;
     }
 
     /// Forgets operations that are older than `before` (seconds since
@@ -126,18 +136,52 @@ impl Engine {
             for (identity, operation) in old {
                 changes.deletes.push(paths::operation(identity, operation));
             }
-            if let Err(error) = self.commit(changes).await {
+            if let Err(error) = self.commit(changes, Instant::now() + COMMIT_DEADLINE).await {
                 tracing::warn!(%error, "old operations stay in the store for now");
                 return;
             }
         }
     }
 
+    /// Takes tokens that are gone from the identities that were given them.
+    /// Nobody sees what is left of that: a token's identifier is never used
+    /// again.
+    pub(super) async fn forget_lost_tokens(&self) {
+        loop {
+            let identities = self.state.identities_of_lost_tokens(SWEPT_AT_ONCE);
+            if identities.is_empty() {
+                return;
+            }
+            let mut changes = Changes::default();
+            for identity in identities {
+                let mut record = identity.record.clone();
+                record.grants.retain(|grant| {
+                    Id::from_bytes(&grant.token).is_some_and(|id| self.state.token(id).is_some())
+                });
+                let path = paths::identity(identity.uid);
+                changes.replace(path, identity.version, record.encode_to_vec());
+            }
+            match self.commit(changes, Instant::now() + COMMIT_DEADLINE).await {
+                // Whoever changed one of them may have been faster.
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::info!(%error, "tokens that are gone stay with identities for now");
+                    return;
+                }
+            }
+        }
+    }
+
     /// Makes changes durable; answers the commit's number.
-    async fn commit(&self, changes: Changes) -> std::result::Result<u64, StoreError> {
+    pub(super) async fn commit(
+        &self,
+        changes: Changes,
+        deadline: Instant,
+    ) -> std::result::Result<u64, StoreError> {
         let mut transaction = Transaction {
             checks: changes.checks,
             deletes: changes.deletes,
+            prefix_deletes: changes.prefix_deletes,
             ..Transaction::default()
         };
         let touch = changes.touched.map(|token| (paths::revision(token), Zeroizing::default()));
@@ -145,10 +189,29 @@ impl Engine {
             let sealed = self
                 .vault
                 .seal(&path, &plaintext)
-                .map_err(|_| StoreError::Unavailable("a value is too long".to_owned()))?;
+                .map_err(|_| StoreError::TooLarge("a value cannot be sealed".to_owned()))?;
             transaction.puts.push((path, sealed));
         }
-        timeout(COMMIT_DEADLINE, self.store.commit(transaction, Instant::now() + COMMIT_DEADLINE))
+        let mut early = changes.early_deletes;
+        let changed = transaction.puts.len() + transaction.deletes.len();
+        let taken = transaction.checks.len().max(changed + transaction.prefix_deletes.len());
+        let room = MOST_OPERATIONS.saturating_sub(taken);
+        let fitting = early.split_off(early.len().saturating_sub(room));
+        for some in early.chunks(MOST_OPERATIONS) {
+            let mut ahead = Transaction::default();
+            ahead.delete_versions(some.to_vec());
+            self.store(ahead, deadline).await?;
+        }
+        transaction.delete_versions(fitting);
+        self.store(transaction, deadline).await
+    }
+
+    async fn store(
+        &self,
+        transaction: Transaction,
+        deadline: Instant,
+    ) -> std::result::Result<u64, StoreError> {
+        timeout(COMMIT_DEADLINE, self.store.commit(transaction, deadline))
             .await
             .map_err(|_| StoreError::Unavailable("it did not answer in time".to_owned()))?
     }
@@ -221,9 +284,9 @@ impl Plan {
             outcome: Ok(answer),
             claims: None,
             attempt: None,
-            optional: false,
             delay: Duration::ZERO,
             subject: String::new(),
+            optional: false,
         }
     }
 
@@ -262,13 +325,41 @@ impl Changes {
         self.deletes.push(path);
     }
 
+    /// Deletes the version that was seen, perhaps before the rest happens, and
+    /// even if the rest does not: there may be more of it than fits into a
+    /// transaction.
+    pub(super) fn delete_early(&mut self, path: String, version: u64) {
+        self.early_deletes.push((path, version));
+    }
+
+    /// Deletes all whose paths begin so.
+    pub(super) fn delete_all(&mut self, prefix: String) {
+        self.prefix_deletes.push(prefix);
+    }
+
+    /// Notes that an operation failed, so that a repeat fails alike.
+    pub(super) fn record(&mut self, identity: Id, operation: Id, digest: &[u8], error: &Error) {
+        let result = Some(Answered::Failure(Failure::from_error(error)));
+        let record = OperationRecord {
+            time: clock::seconds(),
+            digest: digest.to_vec(),
+            response: Response { result, ..Response::default() }.encode_to_vec(),
+            ..OperationRecord::default()
+        };
+        self.add(paths::operation(identity, operation), record.encode_to_vec());
+    }
+
     /// Does nothing unless this version is still there.
     pub(super) fn require(&mut self, path: String, version: u64) {
         self.checks.push(Check::Version(path, version));
     }
 
     fn is_empty(&self) -> bool {
-        self.puts.is_empty() && self.deletes.is_empty() && self.touched.is_none()
+        self.puts.is_empty()
+            && self.deletes.is_empty()
+            && self.prefix_deletes.is_empty()
+            && self.early_deletes.is_empty()
+            && self.touched.is_none()
     }
 }
 
@@ -322,15 +413,25 @@ fn audit(call: &Call, operation: &Operation, plan: &Plan) {
 }
 
 /// The failure of an operation whose store failed.
-fn unavailable(error: &StoreError) -> Error {
-    Error::new(ErrorCode::StoreUnavailable, error.to_string())
+fn failed(error: &StoreError) -> Error {
+    let code = match error {
+        StoreError::TooLarge(_) => ErrorCode::DeviceMemory,
+        _ => ErrorCode::StoreUnavailable,
+    };
+    Error::new(code, error.to_string())
+}
+
+/// When a caller is told why it takes so long, before it stops listening.
+pub(super) fn answer_by(call: &Call) -> Instant {
+    let left = call.deadline.saturating_duration_since(Instant::now());
+    call.deadline - left / 10
 }
 
 /// How often an operation is planned anew because of others' changes.
 const TRIES: usize = 16;
 /// For how long a result is kept.
 const KEPT_SECONDS: u64 = 600;
-const SWEPT_AT_ONCE: usize = 1000;
+const SWEPT_AT_ONCE: usize = MOST_OPERATIONS;
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
@@ -345,13 +446,8 @@ mod tests {
     #[tokio::test]
     async fn an_operation_is_forgotten_when_nobody_repeats_it_any_more() {
         let folder = tempfile::tempdir().unwrap();
-        let report = init(&Options {
-            dir: folder.path().join("service"),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            sans: Vec::new(),
-            admin_name: "admin".to_owned(),
-        })
-        .unwrap();
+        let options = Options::new(folder.path().join("service"), "127.0.0.1:0".parse().unwrap());
+        let report = init(&options).unwrap();
         let config = Config::load(&report.config).unwrap();
         let (engine, store) = open_for_tests(&config).await;
         let admin = engine.state.identity_named("admin").unwrap().uid;

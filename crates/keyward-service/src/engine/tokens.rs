@@ -14,7 +14,7 @@ use crate::id::{self, Id};
 use crate::pin;
 use crate::state::Token;
 use crate::store::paths;
-use crate::store::records::{IdentityRecord, TokenRecord};
+use crate::store::records::TokenRecord;
 
 impl Engine {
     pub(super) async fn create_token(
@@ -73,15 +73,15 @@ impl Engine {
         let mut changes = Changes::default();
         for (key, count) in self.state.pins_of(access.token.id) {
             if only.is_none_or(|uid| uid == key.identity) {
-                changes.delete(paths::pin(key), count.version);
+                changes.delete_early(paths::pin(key), count.version);
             }
         }
         self.stop_holding_back(access.token.id);
         Ok(Plan::new(changes, access.answer(Some(DONE))).about(&unlock.identity))
     }
 
-    /// Destroys a token: its objects, its counters, what identities were given
-    /// of it.
+    /// Destroys a token: its objects and its counters. What identities were
+    /// given of it is theirs no more; their records are put right afterwards.
     pub(super) fn delete_token(&self, call: &Call) -> Result<Plan> {
         administrators_only(call)?;
         let token = self.access_without_ticket(call)?.token;
@@ -90,21 +90,8 @@ impl Engine {
         // An object that was made meanwhile must not stay behind.
         changes.delete(paths::revision(token.id), token.revision);
         changes.delete_any(self.label_path(&token.record.label));
-        for unique_id in token.objects.keys() {
-            changes.delete_any(paths::object(token.id, unique_id));
-        }
-        for (key, _) in self.state.pins_of(token.id) {
-            changes.delete_any(paths::pin(key));
-        }
-        for identity in self.state.identities() {
-            let mut grants = identity.record.grants.clone();
-            grants.retain(|grant| grant.token != token.id.as_bytes());
-            if grants.len() < identity.record.grants.len() {
-                let record = IdentityRecord { grants, ..identity.record.clone() };
-                let path = paths::identity(identity.uid);
-                changes.replace(path, identity.version, record.encode_to_vec());
-            }
-        }
+        changes.delete_all(paths::objects(token.id));
+        changes.delete_all(paths::pins(token.id));
         Ok(Plan::new(changes, Answer::of(DONE)).about(&token.record.label))
     }
 

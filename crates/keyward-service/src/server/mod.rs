@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyward_wire::ALPN;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,14 +21,15 @@ use self::connection::{Bounds, Shared};
 use self::connections::Connections;
 use crate::authority::shown;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use crate::engine::{Engine, Parts, Reply};
 use crate::files::FileError;
 use crate::id::Id;
 use crate::state::State;
+use crate::store::etcd::Etcd;
 use crate::store::redb::{OpenError, Redb};
 use crate::store::vault::{FORMAT, Secret, Vault};
-use crate::store::{Snapshot, Store, paths};
+use crate::store::{Snapshot, Store, StoreError, Update, Watcher, paths};
 use crate::workers::Workers;
 
 /// Why the service did not start.
@@ -50,33 +51,36 @@ pub enum ServeError {
     #[error("the store {0} is in use by another process; stop that service first")]
     StoreInUse(PathBuf),
     /// The store is not there or cannot be read.
-    #[error("cannot open the store {path}: {reason}")]
+    #[error("cannot open the store {store}: {reason}")]
     Store {
-        /// The store's file.
-        path: PathBuf,
+        /// The store's file, or where in etcd it is.
+        store: String,
         /// What went wrong.
         reason: String,
     },
     /// A later version wrote the store.
     #[error(
-        "the store {path} has format {found}, and this version knows formats up to {FORMAT}; use the version of Keyward that wrote it, or a newer one"
+        "the store {store} has format {found}, and this version knows formats up to {FORMAT}; use the version of Keyward that wrote it, or a newer one"
     )]
     StoreTooNew {
-        /// The store's file.
-        path: PathBuf,
+        /// The store's file, or where in etcd it is.
+        store: String,
         /// The format it has.
         found: String,
     },
     /// The master key does not open the store.
     #[error(
-        "the master key {master_key} is not the one of the store {path}; put the right key file in its place"
+        "the master key {master_key} is not the one of the store {store}; put the right key file in its place"
     )]
     WrongMasterKey {
         /// The key's file, or the name of its credential.
         master_key: PathBuf,
-        /// The store's file.
-        path: PathBuf,
+        /// The store's file, or where in etcd it is.
+        store: String,
     },
+    /// It was told to stop before it had opened the store.
+    #[error("told to stop while it waited for the store {0}")]
+    Stopped(String),
     /// The system refused a thread or a signal handler.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -121,7 +125,16 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let tls = TlsAcceptor::from(Arc::new(tls::config(&config)?));
     let connections = Arc::new(Connections::default());
-    let (engine, store) = open(&config, &connections).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let opening = open(&config, &connections);
+    let (engine, store) = match config.store {
+        // A file is open or not in a moment.
+        StoreKind::Redb => opening.await?,
+        StoreKind::Etcd => tokio::select! {
+            opened = opening => opened?,
+            () = &mut shutdown => return Err(ServeError::Stopped(config.store_name())),
+        },
+    };
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| listen_error(config.listen, &error))?;
@@ -150,7 +163,7 @@ pub async fn serve(
 
     let mut tasks = JoinSet::new();
     tokio::select! {
-        () = shutdown => {}
+        () = &mut shutdown => {}
         () = service.accept(&listener, &mut tasks) => {}
         () = sweep(&engine) => {}
     }
@@ -254,16 +267,14 @@ impl Service {
         };
         // Entered first: a revocation from here on closes the connection.
         let entry = self.connections.enter(&shown, number);
-        let Some(identity) = self.engine.admit(&shown) else {
-            let reply = if self.engine.identity(shown.uid).is_some() {
-                tracing::warn!(%peer, identity = %shown.uid, "a revoked certificate");
-                Reply::certificate_revoked()
-            } else {
-                tracing::warn!(%peer, identity = %shown.uid, "a revoked or unknown identity");
-                Reply::revoked()
-            };
-            connection::refuse(stream, reply, self.bounds).await;
-            return;
+        let identity = match self.engine.admit_up_to_date(&shown).await {
+            Ok(identity) => identity,
+            Err(error) => {
+                let reason = error.message.as_ref();
+                tracing::warn!(%peer, identity = %shown.uid, reason, "not admitted");
+                connection::refuse(stream, Reply::refused(&error), self.bounds).await;
+                return;
+            }
         };
         let Some(_place) = self.place(shown.uid).await else {
             tracing::warn!(%peer, identity = %identity.record.name, "no place for a connection");
@@ -300,30 +311,16 @@ async fn open(
     config: &Config,
     connections: &Arc<Connections>,
 ) -> Result<(Arc<Engine>, Arc<dyn Store>), ServeError> {
-    let failed = |reason: String| ServeError::Store { path: config.data.clone(), reason };
+    let failed = |reason: String| ServeError::Store { store: config.store_name(), reason };
     let master = config.master_key.read()?;
     let store = connect(config).await?;
     let snapshot = read(config, &*store).await?;
     let vault = Arc::new(unlock(config, &master, &snapshot)?);
-    let incarnation = snapshot
-        .value(paths::INCARNATION_KEY)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(u64::from_be_bytes)
-        .ok_or_else(|| failed("its incarnation is not a number".to_owned()))?;
-    let state = State::load(Arc::clone(&vault), snapshot.sequence, snapshot.entries)
-        .map_err(|error| failed(error.to_string()))?;
+    let sequence = snapshot.sequence;
+    let state =
+        State::load(Arc::clone(&vault), snapshot).map_err(|error| failed(error.to_string()))?;
     let state = Arc::new(state);
-    store.watch(Arc::new({
-        let state = Arc::clone(&state);
-        let connections = Arc::clone(connections);
-        move |commit| {
-            for uid in state.apply(commit) {
-                if let Some(identity) = state.identity(uid) {
-                    connections.close(uid, |serial| identity.record.accepts(serial));
-                }
-            }
-        }
-    }));
+    store.watch(watcher(&state, connections), sequence);
     let workers = Workers::start(config.limits.workers, config.limits.queue)?;
     let parts = Parts {
         store: Arc::clone(&store),
@@ -331,28 +328,43 @@ async fn open(
         state,
         workers,
         connected: Arc::clone(connections) as Arc<dyn crate::engine::Connected>,
-        incarnation,
     };
     Ok((Arc::new(Engine::new(parts, config)), store))
 }
 
 /// The store that the configuration names.
 pub(crate) async fn connect(config: &Config) -> Result<Arc<dyn Store>, ServeError> {
+    if let (StoreKind::Etcd, Some(etcd)) = (config.store, &config.etcd) {
+        return Ok(Arc::new(Etcd::new(etcd)?));
+    }
     let path = config.data.clone();
     let opened = tokio::task::spawn_blocking(move || Redb::open(&path)).await;
     match opened.map_err(io::Error::other)? {
         Ok(store) => Ok(Arc::new(store)),
         Err(OpenError::InUse) => Err(ServeError::StoreInUse(config.data.clone())),
         Err(OpenError::Failed(reason)) => {
-            Err(ServeError::Store { path: config.data.clone(), reason })
+            Err(ServeError::Store { store: config.store_name(), reason })
         }
     }
 }
 
-/// Reads the whole store.
+/// Reads the whole store; waits for one that is away, as long as the
+/// configuration says.
 pub(crate) async fn read(config: &Config, store: &dyn Store) -> Result<Snapshot, ServeError> {
-    let failed = |reason: String| ServeError::Store { path: config.data.clone(), reason };
-    store.snapshot("").await.map_err(|error| failed(error.to_string()))
+    let failed = |reason: String| ServeError::Store { store: config.store_name(), reason };
+    let patience = config.etcd.as_ref().map_or(Duration::ZERO, crate::config::Etcd::start);
+    let started = Instant::now();
+    loop {
+        match store.snapshot("").await {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(StoreError::Unavailable(reason)) if started.elapsed() < patience => {
+                let left = patience.saturating_sub(started.elapsed()).as_secs();
+                tracing::warn!(reason, "the store is away; waiting for it, {left} s more");
+                sleep(AWAY).await;
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        }
+    }
 }
 
 /// What opens the store's values, by what the store says of itself.
@@ -361,7 +373,7 @@ pub(crate) fn unlock(
     master: &Secret,
     snapshot: &Snapshot,
 ) -> Result<Vault, ServeError> {
-    let failed = |reason: String| ServeError::Store { path: config.data.clone(), reason };
+    let failed = |reason: String| ServeError::Store { store: config.store_name(), reason };
     let meta = |key: &str| match snapshot.value(key) {
         Some(found) => Ok(found),
         None if snapshot.value(paths::LOADING_KEY).is_some() => {
@@ -371,7 +383,7 @@ pub(crate) fn unlock(
     };
     let format = String::from_utf8_lossy(meta(paths::FORMAT_KEY)?).into_owned();
     if format.parse::<u32>().is_ok_and(|found| found > FORMAT) {
-        return Err(ServeError::StoreTooNew { path: config.data.clone(), found: format });
+        return Err(ServeError::StoreTooNew { store: config.store_name(), found: format });
     }
     if format != FORMAT.to_string() {
         return Err(failed(format!("its format is {format:?}, which never was one")));
@@ -380,7 +392,31 @@ pub(crate) fn unlock(
     let wrapped = meta(paths::DATA_KEY_KEY)?;
     Vault::open(master, wrapped).map_err(|_| ServeError::WrongMasterKey {
         master_key: config.master_key.name().to_owned(),
-        path: config.data.clone(),
+        store: config.store_name(),
+    })
+}
+
+/// Keeps the state right, and ends the connections of whoever may not connect
+/// any more.
+fn watcher(state: &Arc<State>, connections: &Arc<Connections>) -> Watcher {
+    let state = Arc::clone(state);
+    let connections = Arc::clone(connections);
+    Arc::new(move |update| {
+        let changed = match update {
+            Update::Commit(commit) => state.apply(commit),
+            Update::Everything(snapshot) => match state.replace(snapshot) {
+                Ok(()) => state.identities().iter().map(|identity| identity.uid).collect(),
+                Err(error) => {
+                    tracing::error!(%error, "the store cannot be read again; the old state stays");
+                    return;
+                }
+            },
+        };
+        for uid in changed {
+            if let Some(identity) = state.identity(uid) {
+                connections.close(uid, |serial| identity.record.accepts(serial));
+            }
+        }
     })
 }
 
@@ -392,13 +428,18 @@ pub(crate) async fn open_for_tests(config: &Config) -> (Arc<Engine>, Arc<dyn Sto
 
 /// Has old operations forgotten from time to time. Does not return.
 async fn sweep(engine: &Engine) {
-    let mut ticks = interval(Duration::from_secs(30));
+    // Replicas that started together need not sweep together.
+    let apart = u64::from(keyward_crypto::random::bytes::<1>()[0]) * 40;
+    let mut ticks = interval(Duration::from_millis(30_000 + apart));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         engine.sweep().await;
     }
 }
+
+/// Between two looks for a store that is away.
+const AWAY: Duration = Duration::from_secs(2);
 
 fn listen_error(address: SocketAddr, error: &io::Error) -> ServeError {
     let reason = match error.kind() {

@@ -54,7 +54,7 @@ impl<'a> Loader<'a> {
         };
         let mark = Transaction {
             checks: vec![check, Check::Absent(FORMAT_KEY.to_owned())],
-            puts: vec![(LOADING_KEY.to_owned(), keyward_crypto::random::bytes::<16>().to_vec())],
+            puts: vec![(LOADING_KEY.to_owned(), keyward_crypto::random::bytes::<32>().to_vec())],
             ..Transaction::default()
         };
         let mark = store.commit(mark, deadline()).await?;

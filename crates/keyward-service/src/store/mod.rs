@@ -1,11 +1,14 @@
 //! Where the service keeps what must outlive it: a small ordered key-value
 //! interface with compare-and-set and transactions.
 //!
-//! [`redb`] is the embedded implementation. The interface asks for nothing that
-//! etcd has not: every commit has a number greater than those before, a value
-//! carries the number of the commit that wrote it last, and whoever watches is
-//! told of the commits in their order.
+//! [`redb`] is the embedded implementation, [`etcd`] the one that many replicas
+//! share. Every commit has a number greater than those before, a value carries
+//! the number of the commit that wrote it last, and whoever watches is told of
+//! the commits in their order.
 
+#[cfg(test)]
+mod contract;
+pub(crate) mod etcd;
 pub(crate) mod load;
 pub(crate) mod paths;
 pub(crate) mod records;
@@ -14,7 +17,7 @@ pub(crate) mod vault;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A value and the sequence number of the commit that wrote it last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +35,26 @@ pub(crate) enum Check {
     Version(String, u64),
 }
 
-/// All of it happens, or none.
+/// All of it happens, or none. No key is put twice, and none that is put is
+/// deleted. Where servers hang it may be sent to several: one that has no check
+/// must bear being done twice, much later too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transaction {
     pub(crate) checks: Vec<Check>,
     pub(crate) puts: Vec<(String, Vec<u8>)>,
     pub(crate) deletes: Vec<String>,
+    /// All keys that begin with one of these are deleted.
+    pub(crate) prefix_deletes: Vec<String>,
+}
+
+impl Transaction {
+    /// Deletes the versions that were seen.
+    pub(crate) fn delete_versions(&mut self, seen: Vec<(String, u64)>) {
+        for (key, version) in seen {
+            self.checks.push(Check::Version(key.clone(), version));
+            self.deletes.push(key);
+        }
+    }
 }
 
 /// A transaction that took place.
@@ -45,6 +62,7 @@ pub(crate) struct Transaction {
 pub(crate) struct Commit {
     pub(crate) sequence: u64,
     pub(crate) puts: Vec<(String, Vec<u8>)>,
+    /// Each key, those under a prefix too.
     pub(crate) deletes: Vec<String>,
 }
 
@@ -65,19 +83,56 @@ impl Snapshot {
     }
 }
 
+/// What a watcher is told.
+#[derive(Debug)]
+pub(crate) enum Update<'a> {
+    /// A commit.
+    Commit(&'a Commit),
+    /// Commits were missed: this is everything, whatever was told before.
+    Everything(Snapshot),
+}
+
 /// Is told of every commit, in order, before whoever made it is.
-pub(crate) type Watcher = Arc<dyn Fn(&Commit) + Send + Sync>;
+pub(crate) type Watcher = Arc<dyn Fn(Update<'_>) + Send + Sync>;
+
+/// How a store does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Health {
+    /// Why it cannot be written just now.
+    pub(crate) trouble: Option<String>,
+    /// The servers that it consists of; none for an embedded one.
+    pub(crate) members: Vec<MemberHealth>,
+    /// How long a commit has been known of that the watcher was not told of
+    /// yet.
+    pub(crate) lag: Duration,
+}
+
+/// How one server of a store does.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberHealth {
+    pub(crate) endpoint: String,
+    /// Why it did not answer the last time; `None` if it did.
+    pub(crate) trouble: Option<String>,
+}
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// A check failed; nothing was changed.
+    /// A check failed; nothing was changed. The watcher was told of what made
+    /// it fail.
     #[error("somebody else changed the same thing at the same time")]
     Conflict,
     /// The store cannot be read or written. Whether a commit took place is not
     /// known.
     #[error("the store failed: {0}")]
     Unavailable(String),
+    /// It was asked for what it does not do, now or later; nothing was changed.
+    #[error("the store refuses: {0}")]
+    Refused(String),
+    /// The transaction is larger than the store takes at once; nothing was
+    /// changed.
+    #[error("the change is larger than the store takes at once: {0}")]
+    TooLarge(String),
 }
 
 /// What a store will have done.
@@ -91,20 +146,25 @@ pub(crate) trait Store: Send + Sync {
     /// All that stands under a prefix, as it was after one commit.
     fn snapshot<'a>(&'a self, prefix: &'a str) -> Pending<'a, Snapshot>;
 
-    /// Tells `watcher` of every commit from now on. One watcher is enough.
-    fn watch(&self, watcher: Watcher);
+    /// Tells `watcher` of every commit after number `from`. There is one
+    /// watcher. Called inside a tokio runtime.
+    fn watch(&self, watcher: Watcher, from: u64);
 
-    /// Makes a transaction durable and answers its sequence number, after the
-    /// watcher was told of it.
+    /// Makes a transaction durable and answers its number, after the watcher
+    /// was told of it. At most [`MOST_OPERATIONS`] checks, and as many puts and
+    /// deletes together. Who waits gives up at `deadline`; an answer comes
+    /// before that where the store can say why it takes so long.
     fn commit(&self, transaction: Transaction, deadline: Instant) -> Pending<'_, u64>;
+
+    /// Waits until the watcher was told of every commit that took place before
+    /// this call.
+    fn catch_up(&self, deadline: Instant) -> Pending<'_, ()>;
+
+    /// How it does.
+    fn health(&self) -> Health;
 
     /// Ends what is under way and lets go of what it holds.
     fn close(&self);
-
-    /// Why nothing can be written at present, if that is known.
-    fn trouble(&self) -> Option<String> {
-        None
-    }
 }
 
 /// The most checks of a transaction, and the most puts and deletes together.

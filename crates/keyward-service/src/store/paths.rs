@@ -29,6 +29,8 @@ pub(crate) const AUTHORITY_KEY: &str = "authority";
 pub(crate) enum Path {
     /// What the store says of itself; not encrypted.
     Meta,
+    /// As [`INCARNATION_KEY`]; not encrypted.
+    Incarnation,
     Authority,
     Identity(Id),
     /// Keeps a name unique; by the name's keyed hash.
@@ -56,6 +58,9 @@ pub(crate) struct PinKey {
 impl Path {
     /// What `key` names; `None` if it is none of this version's keys.
     pub(crate) fn parse(key: &str) -> Option<Self> {
+        if key == INCARNATION_KEY {
+            return Some(Self::Incarnation);
+        }
         let mut parts = key.split('/');
         let kind = parts.next()?;
         let mut id = || parts.next().and_then(Id::from_hex);
@@ -103,6 +108,16 @@ pub(crate) fn object(token: Id, unique_id: &str) -> String {
     format!("object/{token}/{unique_id}")
 }
 
+/// What the objects of a token have in common.
+pub(crate) fn objects(token: Id) -> String {
+    format!("object/{token}/")
+}
+
+/// What the counters of a token have in common.
+pub(crate) fn pins(token: Id) -> String {
+    format!("pin/{token}/")
+}
+
 pub(crate) fn pin(key: PinKey) -> String {
     let user = if key.officer { OFFICER } else { USER };
     format!("pin/{}/{}/{user}", key.token, key.identity)
@@ -134,6 +149,7 @@ mod tests {
             (operation(a, b), Path::Operation(a, b)),
             (AUTHORITY_KEY.to_owned(), Path::Authority),
             (FORMAT_KEY.to_owned(), Path::Meta),
+            (INCARNATION_KEY.to_owned(), Path::Incarnation),
         ];
         for (key, path) in cases {
             assert_eq!(Path::parse(&key), Some(path), "{key}");

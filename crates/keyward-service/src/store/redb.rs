@@ -18,7 +18,10 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::oneshot;
 
 use self::disk::Disk;
-use super::{Check, Commit, Pending, Snapshot, Store, StoreError, Transaction, Versioned, Watcher};
+use super::{
+    Check, Commit, Health, Pending, Snapshot, Store, StoreError, Transaction, Update, Versioned,
+    Watcher,
+};
 
 /// Keys, and values behind the number of the commit that wrote them (u64,
 /// big-endian).
@@ -132,7 +135,8 @@ impl Store for Redb {
         })
     }
 
-    fn watch(&self, watcher: Watcher) {
+    fn watch(&self, watcher: Watcher, _: u64) {
+        // Nobody else writes the file: there is no commit to catch up with.
         *lock(&self.watcher) = Some(watcher);
     }
 
@@ -151,6 +155,14 @@ impl Store for Redb {
         })
     }
 
+    fn catch_up(&self, _: Instant) -> Pending<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn health(&self) -> Health {
+        Health { trouble: self.disk.trouble(), ..Health::default() }
+    }
+
     fn close(&self) {
         // Without a sender the thread ends when it has done what waits.
         drop(lock(&self.queue).take());
@@ -159,10 +171,6 @@ impl Store for Redb {
             tracing::error!("the thread that writes the store ended by a panic");
         }
         self.disk.let_go();
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.disk.trouble()
     }
 }
 
@@ -277,7 +285,7 @@ impl Committer {
     fn tell(&self, commits: &[Commit]) {
         if let Some(watcher) = lock(&self.watcher).clone() {
             for commit in commits {
-                watcher(commit);
+                watcher(Update::Commit(commit));
             }
         }
     }
@@ -321,12 +329,21 @@ impl Batch {
             let mut data = writing.open_table(DATA)?;
             let mut sequences = writing.open_table(SEQUENCE)?;
             let mut sequence = sequences.get(())?.map_or(0, |stored| stored.value());
-            for transaction in transactions {
+            for mut transaction in transactions {
                 if !holds(&data, &transaction.checks)? {
                     self.results.push(Err(StoreError::Conflict));
                     continue;
                 }
                 sequence += 1;
+                for prefix in &transaction.prefix_deletes {
+                    for entry in data.range(prefix.as_str()..)? {
+                        let (key, _) = entry?;
+                        if !key.value().starts_with(prefix) {
+                            break;
+                        }
+                        transaction.deletes.push(key.value().to_owned());
+                    }
+                }
                 for key in &transaction.deletes {
                     data.remove(key.as_str())?;
                 }
@@ -412,63 +429,23 @@ const WAITING: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn put(key: &str, value: &[u8]) -> Transaction {
-        Transaction { puts: vec![(key.to_owned(), value.to_vec())], ..Transaction::default() }
-    }
+    use crate::store::contract::{self, put};
 
     #[tokio::test]
-    async fn a_commit_is_there_after_opening_again_and_checks_hold() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.redb");
-        Redb::create(&path, put("a/1", b"one")).unwrap();
-        let store = Redb::open(&path).unwrap();
-        let told = Arc::new(Mutex::new(Vec::new()));
-        store.watch(Arc::new({
-            let told = Arc::clone(&told);
-            move |commit| told.lock().unwrap().push(commit.sequence)
-        }));
-        assert_eq!(store.commit(put("a/2", b"two"), Instant::now()).await, Ok(2));
-        let mut late = put("a/2", b"late");
-        late.checks.push(Check::Version("a/2".to_owned(), 1));
-        assert_eq!(store.commit(late, Instant::now()).await, Err(StoreError::Conflict));
-        let mut twice = put("a/2", b"twice");
-        twice.checks.push(Check::Absent("a/2".to_owned()));
-        assert_eq!(store.commit(twice, Instant::now()).await, Err(StoreError::Conflict));
-        let mut right = put("b", b"three");
-        right.checks.push(Check::Version("a/2".to_owned(), 2));
-        right.deletes.push("a/1".to_owned());
-        assert_eq!(store.commit(right, Instant::now()).await, Ok(3));
-        assert_eq!(*told.lock().unwrap(), [2, 3]);
-        assert!(matches!(Redb::open(&path), Err(OpenError::InUse)));
-        store.close();
-        assert!(store.commit(put("c", b""), Instant::now()).await.is_err());
-
-        let store = Redb::open(&path).unwrap();
-        let found = store.snapshot("a/").await.unwrap();
-        assert_eq!(found.sequence, 3);
-        let left = Versioned { value: b"two".to_vec(), version: 2 };
-        assert_eq!(found.entries, [("a/2".to_owned(), left)]);
-    }
-
-    #[tokio::test]
-    async fn of_transactions_that_exclude_each_other_one_takes_place() {
+    async fn it_keeps_the_contract_of_a_store() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.redb");
         Redb::create(&path, put("start", b"")).unwrap();
         let store = Redb::open(&path).unwrap();
-        let attempts: Vec<_> = (0..20)
-            .map(|_| {
-                let mut transaction = put("only", b"once");
-                transaction.checks.push(Check::Absent("only".to_owned()));
-                store.commit(transaction, Instant::now())
-            })
-            .collect();
-        let mut won = 0;
-        for attempt in attempts {
-            won += u32::from(attempt.await.is_ok());
-        }
-        assert_eq!(won, 1);
+        contract::holds(&store).await;
+        assert!(matches!(Redb::open(&path), Err(OpenError::InUse)));
+        let before = store.snapshot("").await.unwrap();
+        store.close();
+        let late = store.commit(put("c", b""), contract::deadline()).await;
+        assert!(matches!(late, Err(StoreError::Unavailable(_))));
+        let store = Redb::open(&path).unwrap();
+        let after = store.snapshot("").await.unwrap();
+        assert_eq!((after.sequence, after.entries), (before.sequence, before.entries));
     }
 
     /// What a disk error may leave behind: a write that took place, of which
@@ -483,7 +460,10 @@ mod tests {
             let told = Arc::new(Mutex::new(Vec::new()));
             let watcher: Watcher = Arc::new({
                 let told = Arc::clone(&told);
-                move |commit| told.lock().unwrap().push(commit.sequence)
+                move |update| match update {
+                    Update::Commit(commit) => told.lock().unwrap().push(commit.sequence),
+                    Update::Everything(_) => panic!("nothing was missed"),
+                }
             });
             let watcher = Arc::new(Mutex::new(Some(watcher)));
             let before = sequence(&disk.database().unwrap()).unwrap();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use self::copy::{Copied, copy};
 pub use self::restore::{Restore, Restored, restore_into_folder, restore_into_store};
 use crate::backup::{BackupError, Inventory};
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use crate::files::FileError;
 use crate::init::InitError;
 use crate::server::{self, ServeError};
@@ -93,7 +93,7 @@ type Source<'a> = dyn FnMut() -> Result<Option<(String, Vec<u8>)>, TransferError
 /// there.
 async fn destination(config: &Config) -> Result<Arc<dyn Store>, TransferError> {
     let path = &config.data;
-    if !path.exists() {
+    if config.store == StoreKind::Redb && !path.exists() {
         let written = |error| FileError::Write { path: path.clone(), error };
         // A kill in the middle leaves nothing under the store's own name that is
         // none.
@@ -108,7 +108,7 @@ async fn destination(config: &Config) -> Result<Arc<dyn Store>, TransferError> {
         }
         Redb::create(&draft, Transaction::default()).map_err(|error| match error {
             OpenError::InUse => ServeError::StoreInUse(path.clone()),
-            OpenError::Failed(reason) => ServeError::Store { path: path.clone(), reason },
+            OpenError::Failed(reason) => ServeError::Store { store: config.store_name(), reason },
         })?;
         fs::rename(&draft, path).map_err(written)?;
     }

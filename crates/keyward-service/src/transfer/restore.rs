@@ -76,7 +76,7 @@ pub fn restore_into_folder(
             .map_err(TransferError::from)
             .and_then(|store| source.fill(&store, &dir.join(DATA), false, wrapped.to_vec()))?;
         source.admin.write(&source.authority, listen, &draft.join(ADMIN))?;
-        init::write_config(listen, draft)?;
+        init::write_config(listen, None, draft)?;
         init::publish(draft, dir)?;
         restored = Some(source.restored(Some(dir.join(ADMIN))));
         Ok::<_, TransferError>(())

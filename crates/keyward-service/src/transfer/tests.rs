@@ -7,12 +7,7 @@ use crate::store::Snapshot;
 /// A service in a folder whose store has so many entries more than a new one.
 async fn service(folder: &Path, more: usize) -> Config {
     let path = folder.join("service");
-    let options = Options {
-        dir: path.clone(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        sans: Vec::new(),
-        admin_name: "admin".to_owned(),
-    };
+    let options = Options::new(path.clone(), "127.0.0.1:0".parse().unwrap());
     std::thread::spawn(move || init(&options).unwrap()).join().unwrap();
     let config = Config::load(&path.join("keyward.toml")).unwrap();
     let store = server::connect(&config).await.unwrap();

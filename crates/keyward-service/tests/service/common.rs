@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cryptoki_sys::*;
-use keyward_service::config::Config;
-use keyward_service::init::{Options, init};
+use keyward_service::config::{Config, Etcd as EtcdSettings};
+use keyward_service::init::{Join, Options, init, join};
 use keyward_service::{ServeError, serve};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answered;
@@ -25,6 +25,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::etcd::Etcd;
+
 pub const SO_PIN: &[u8] = b"12345678";
 pub const PIN: &[u8] = b"1234";
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -39,17 +41,35 @@ pub struct Service {
     folder: tempfile::TempDir,
 }
 
-/// A service's folder, with nothing running in it.
+/// A service's folder, with nothing running in it. With KEYWARD_TEST_STORE=etcd
+/// its store is in etcd.
 pub fn folder() -> tempfile::TempDir {
+    let in_etcd = std::env::var_os("KEYWARD_TEST_STORE").is_some_and(|store| store == "etcd");
+    folder_in(in_etcd.then(|| settings(Etcd::shared())))
+}
+
+/// A service's folder, with its store there or in etcd.
+pub fn folder_in(etcd: Option<EtcdSettings>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    init(&Options {
-        dir: folder.path().join("service"),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        sans: Vec::new(),
-        admin_name: "admin".to_owned(),
-    })
-    .unwrap();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let mut options = Options::new(folder.path().join("service"), listen);
+    options.etcd = etcd;
+    // It waits for etcd on a thread of its own.
+    init(&options).unwrap();
     folder
+}
+
+/// A store of its own in etcd.
+pub fn settings(etcd: &Etcd) -> EtcdSettings {
+    let mut settings = EtcdSettings::new(
+        etcd.endpoints(),
+        etcd.authority(),
+        etcd.certificate(),
+        etcd.private_key(),
+    );
+    let random = keyward_crypto::random::bytes::<8>();
+    settings.prefix = format!("/{:x}/", u64::from_be_bytes(random));
+    settings
 }
 
 /// The configuration of the service in a folder.
@@ -75,8 +95,37 @@ impl Service {
     }
 
     pub async fn in_folder(folder: tempfile::TempDir, change: fn(&mut Config)) -> Self {
+        Self::at(folder, change, None).await
+    }
+
+    /// A service with its store in etcd.
+    pub async fn on(etcd: &Etcd, change: fn(&mut Config)) -> Self {
+        Self::in_folder(folder_in(Some(settings(etcd))), change).await
+    }
+
+    /// One more replica of a service with its store in etcd, which it reaches by
+    /// these endpoints, or else by the same ones.
+    pub async fn joined(&self, endpoints: Option<Vec<String>>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let first = config(self.folder.path());
+        let mut etcd = first.etcd.unwrap();
+        if let Some(endpoints) = endpoints {
+            etcd.endpoints = endpoints;
+        }
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let dir = folder.path().join("service");
+        join(&Join::new(dir, listen, etcd, self.dir.join("master.key"))).unwrap();
+        Self::in_folder(folder, self.change).await
+    }
+
+    async fn at(
+        folder: tempfile::TempDir,
+        change: fn(&mut Config),
+        listen: Option<SocketAddr>,
+    ) -> Self {
         let mut config = config(folder.path());
         config.pins.backoff_ms = 0;
+        config.listen = listen.unwrap_or(config.listen);
         change(&mut config);
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
@@ -100,6 +149,12 @@ impl Service {
         Self::in_folder(self.stop().await, change).await
     }
 
+    /// Stops it and starts it again at the same address.
+    pub async fn restart_in_place(self) -> Self {
+        let (change, address) = (self.change, self.address);
+        Self::at(self.stop().await, change, Some(address)).await
+    }
+
     pub fn admin_identity(&self) -> Identity {
         let admin = self.dir.join("admin");
         Identity {
@@ -111,6 +166,16 @@ impl Service {
 
     pub async fn admin(&self) -> Client {
         self.connect(&self.admin_identity()).await
+    }
+
+    /// The administrator of a service that this one joined.
+    pub async fn admin_of(&self, first: &Self) -> Client {
+        self.connect(&first.admin_identity()).await
+    }
+
+    /// The folder above the service's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub async fn connect(&self, identity: &Identity) -> Client {
@@ -348,6 +413,16 @@ impl Client {
         (objects, frames)
     }
 
+    /// The client's token as it stands.
+    pub async fn token_info(&mut self) -> wire::TokenInfo {
+        match self.ask(Operation::ListTokens(wire::ListTokens {})).await.unwrap() {
+            Answered::Tokens(list) => {
+                list.tokens.into_iter().find(|token| token.label == self.token).unwrap()
+            }
+            _ => panic!("an answer to something else"),
+        }
+    }
+
     pub async fn status(&mut self) -> wire::StatusResult {
         match self.ask(Operation::Status(wire::Status {})).await.unwrap() {
             Answered::Status(status) => status,
@@ -458,10 +533,19 @@ pub fn by_blob(object: &wire::Object) -> wire::key::Key {
 }
 
 /// The keys of a store that nobody has open.
-pub fn store_keys(path: &Path) -> Vec<String> {
+pub fn store_keys(config: &Config) -> Vec<String> {
     use redb::{ReadableDatabase, ReadableTable};
     const DATA: redb::TableDefinition<&str, &[u8]> = redb::TableDefinition::new("data");
-    let database = redb::Database::open(path).unwrap();
+    if let Some(etcd) = &config.etcd {
+        return etcd_keys(Etcd::shared(), &etcd.prefix);
+    }
+    let database = redb::Database::open(&config.data).unwrap();
     let table = database.begin_read().unwrap().open_table(DATA).unwrap();
     table.iter().unwrap().map(|entry| entry.unwrap().0.value().to_owned()).collect()
+}
+
+/// The keys of a store in etcd.
+pub fn etcd_keys(etcd: &Etcd, prefix: &str) -> Vec<String> {
+    let printed = etcd.ctl(&["get", "--prefix", "--keys-only", prefix]);
+    printed.lines().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect()
 }

@@ -4,9 +4,14 @@
 
 mod backup;
 mod common;
+#[allow(dead_code, reason = "not every test program uses all of it")]
+#[path = "../../../../tests/common/etcd.rs"]
+mod etcd;
 mod identities;
 mod login;
 mod objects;
+mod outages;
+mod replicas;
 mod start;
 mod tokens;
 mod wire;

@@ -10,12 +10,9 @@ use keyward_service::{ServeError, serve};
 use redb::{Database, TableDefinition};
 
 fn options(dir: &Path) -> Options {
-    Options {
-        dir: dir.to_owned(),
-        listen: "127.0.0.1:7512".parse().unwrap(),
-        sans: vec!["keys.example.com".to_owned(), "192.0.2.7".to_owned()],
-        admin_name: "admin".to_owned(),
-    }
+    let mut options = Options::new(dir.to_owned(), "127.0.0.1:7512".parse().unwrap());
+    options.sans = vec!["keys.example.com".to_owned(), "192.0.2.7".to_owned()];
+    options
 }
 
 #[test]
@@ -24,8 +21,9 @@ fn init_writes_everything_with_the_right_modes_and_not_twice() {
     let dir = folder.path().join("new/service");
     let report = init(&options(&dir)).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let data = report.data.unwrap();
     for secret in
-        [&report.private_key, &report.master_key, &report.data, &report.admin.join("identity.key")]
+        [&report.private_key, &report.master_key, &data, &report.admin.join("identity.key")]
     {
         assert_eq!(mode(secret), 0o600, "{}", secret.display());
     }
@@ -52,8 +50,10 @@ fn init_writes_everything_with_the_right_modes_and_not_twice() {
 fn an_init_that_fails_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("service");
-    let bad_san = Options { sans: vec!["no name!".to_owned()], ..options(&dir) };
-    let bad_admin = Options { admin_name: "a b".to_owned(), ..options(&dir) };
+    let mut bad_san = options(&dir);
+    bad_san.sans = vec!["no name!".to_owned()];
+    let mut bad_admin = options(&dir);
+    bad_admin.admin_name = "a b".to_owned();
     for bad in [bad_san, bad_admin] {
         assert!(init(&bad).is_err());
         assert!(!dir.exists());

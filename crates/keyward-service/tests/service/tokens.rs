@@ -111,7 +111,7 @@ async fn a_deleted_token_is_gone_with_everything_that_belonged_to_it() {
 
     // Nothing of it comes back with the next start.
     let folder = service.stop().await;
-    let rest: Vec<_> = store_keys(&config(folder.path()).data)
+    let rest: Vec<_> = store_keys(&config(folder.path()))
         .into_iter()
         .filter(|key| ["object/", "pin/"].iter().any(|kind| key.starts_with(kind)))
         .collect();
@@ -142,7 +142,7 @@ async fn objects_made_while_a_token_goes_do_not_stay_behind() {
     }
     writers.join_all().await;
     let folder = service.stop().await;
-    let keys = store_keys(&config(folder.path()).data);
+    let keys = store_keys(&config(folder.path()));
     assert!(!keys.iter().any(|key| key.starts_with("object/")), "{keys:?}");
 }
 

@@ -95,7 +95,7 @@ impl DevArgs {
                 Some(listen) => listen,
                 None => free_address()?,
             };
-            init::make(dir.to_owned(), listen, Vec::new())?;
+            init::make(dir.to_owned(), listen)?;
             return Ok(());
         }
         let there = Config::load(&path).map_err(|error| Failure::from_error(&error))?.listen;
