@@ -6,12 +6,12 @@ use cryptoki_sys::*;
 
 use super::arguments::bytes;
 use super::digest::DIGEST;
-use super::encryption::{Way, update};
+use super::encryption::update;
 use super::operation::Place;
 use super::signature::{SIGNATURE, VERIFICATION};
 use crate::error::Result;
 use crate::library::Library;
-use crate::session::Session;
+use crate::session::{Session, Way};
 
 pub(super) unsafe fn digest_encrypt(
     library: &Library,
@@ -25,7 +25,7 @@ pub(super) unsafe fn digest_encrypt(
     active(&session, DIGEST)?;
     let part = (part, part_length);
     // SAFETY: the host's promise, here and in all that follow.
-    if unsafe { update(Way::Encrypt, &session, part, result, length) }?.is_some() {
+    if unsafe { update(Way::Encrypt, library, &session, part, result, length) }?.is_some() {
         // SAFETY: as above.
         let part = unsafe { bytes(part.0, part.1) }?;
         feed(&session, DIGEST, |digester| {
@@ -47,7 +47,8 @@ pub(super) unsafe fn decrypt_digest(
     let session = library.session(session)?;
     active(&session, DIGEST)?;
     // SAFETY: as above.
-    let plain = unsafe { update(Way::Decrypt, &session, (part, part_length), result, length) }?;
+    let plain =
+        unsafe { update(Way::Decrypt, library, &session, (part, part_length), result, length) }?;
     if let Some(plain) = plain {
         feed(&session, DIGEST, |digester| {
             digester.update(&plain);
@@ -69,7 +70,7 @@ pub(super) unsafe fn sign_encrypt(
     active(&session, SIGNATURE)?;
     let part = (part, part_length);
     // SAFETY: as above.
-    if unsafe { update(Way::Encrypt, &session, part, result, length) }?.is_some() {
+    if unsafe { update(Way::Encrypt, library, &session, part, result, length) }?.is_some() {
         // SAFETY: as above.
         let part = unsafe { bytes(part.0, part.1) }?;
         feed(&session, SIGNATURE, |signature| {
@@ -91,7 +92,8 @@ pub(super) unsafe fn decrypt_verify(
     let session = library.session(session)?;
     active(&session, VERIFICATION)?;
     // SAFETY: as above.
-    let plain = unsafe { update(Way::Decrypt, &session, (part, part_length), result, length) }?;
+    let plain =
+        unsafe { update(Way::Decrypt, library, &session, (part, part_length), result, length) }?;
     if let Some(plain) = plain {
         feed(&session, VERIFICATION, |verification| {
             verification.in_parts = true;

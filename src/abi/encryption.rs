@@ -12,24 +12,10 @@ use super::operation::{Place, begin, take};
 use super::signature::whole;
 use crate::error::Result;
 use crate::library::Library;
-use crate::session::{Cipher, Session};
-
-/// Encryption or decryption.
-#[derive(Clone, Copy)]
-pub(super) enum Way {
-    Encrypt,
-    Decrypt,
-}
+use crate::session::{Cipher, Session, Way};
 
 impl Way {
-    fn usage(self) -> CK_ATTRIBUTE_TYPE {
-        match self {
-            Self::Encrypt => CKA_ENCRYPT,
-            Self::Decrypt => CKA_DECRYPT,
-        }
-    }
-
-    pub(super) fn place(self) -> Place<Cipher> {
+    fn place(self) -> Place<Cipher> {
         match self {
             Self::Encrypt => |operations| &mut operations.encryption,
             Self::Decrypt => |operations| &mut operations.decryption,
@@ -48,9 +34,7 @@ unsafe fn init(
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let make = |known, mechanism, parameter: &_| {
-        Cipher::new(key, known, way.usage(), mechanism, parameter)
-    };
+    let make = |known, mechanism, parameter: &_| Cipher::new(way, key, known, mechanism, parameter);
     // SAFETY: the host's promise.
     unsafe { begin(library, session, mechanism, key, way.place(), make) }
 }
@@ -80,10 +64,7 @@ unsafe fn finish(
         // SAFETY: the host's promise.
         cipher.add(unsafe { bytes(data, data_length) }?)?;
     }
-    let output = match way {
-        Way::Encrypt => cipher.encrypt()?,
-        Way::Decrypt => cipher.decrypt(&session.slot, &library.remote)?,
-    };
+    let output = cipher.finish(&session.slot, &library.remote)?;
     // SAFETY: the host's promise.
     let room = unsafe { give(output, result, length) };
     if goes_on(&room) {
@@ -103,6 +84,7 @@ unsafe fn finish(
 /// As C_EncryptUpdate and C_DecryptUpdate.
 pub(super) unsafe fn update(
     way: Way,
+    library: &Library,
     session: &Session,
     part: (CK_BYTE_PTR, CK_ULONG),
     result: CK_BYTE_PTR,
@@ -112,15 +94,13 @@ pub(super) unsafe fn update(
     // SAFETY: the host's promise, here and below.
     let part = unsafe { bytes(part.0, part.1) }?;
     // SAFETY: as above.
-    let room = unsafe { room(result, length, 0) };
+    let room = unsafe { room(result, length, cipher.gives(part.len())) };
     if goes_on(&room) {
         way.put_back(session, cipher);
         return room.map(|_| None);
     }
     room?;
-    cipher.add(part)?;
-    cipher.in_parts = true;
-    let output: Zeroizing<Vec<u8>> = Zeroizing::default();
+    let output = cipher.update(&session.slot, &library.remote, part)?;
     // SAFETY: as above.
     unsafe { give(&output, result, length) }?;
     way.put_back(session, cipher);
@@ -159,7 +139,7 @@ pub(super) unsafe fn encrypt_update(
 ) -> Result<()> {
     let session = library.session(session)?;
     // SAFETY: as above.
-    unsafe { update(Way::Encrypt, &session, (part, part_length), result, length) }?;
+    unsafe { update(Way::Encrypt, library, &session, (part, part_length), result, length) }?;
     Ok(())
 }
 
@@ -205,7 +185,7 @@ pub(super) unsafe fn decrypt_update(
 ) -> Result<()> {
     let session = library.session(session)?;
     // SAFETY: as above.
-    unsafe { update(Way::Decrypt, &session, (part, part_length), result, length) }?;
+    unsafe { update(Way::Decrypt, library, &session, (part, part_length), result, length) }?;
     Ok(())
 }
 

@@ -60,12 +60,23 @@ pub(super) unsafe fn generate(
     library: &Library,
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
-    _template: CK_ATTRIBUTE_PTR,
-    _count: CK_ULONG,
-    _key: CK_OBJECT_HANDLE_PTR,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    key: CK_OBJECT_HANDLE_PTR,
 ) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "generate a key") }
+    let session = library.session(session)?;
+    if key.is_null() {
+        return Err(bad("phKey"));
+    }
+    // SAFETY: the host's promise, here and below.
+    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
+        return Err(bad("pMechanism"));
+    };
+    // SAFETY: as above.
+    let template = unsafe { template::read(template, count) }?;
+    let made = session.generate_key(&library.remote, mechanism, template)?;
+    // SAFETY: as above.
+    unsafe { put(key, made) }
 }
 
 pub(super) unsafe fn wrap(

@@ -148,7 +148,8 @@ pub(super) unsafe fn verify(
     // SAFETY: as above.
     verification.update(unsafe { bytes(data, data_length) }?)?;
     // SAFETY: as above.
-    verification.finish(unsafe { bytes(signature, length) }?)
+    let signature = unsafe { bytes(signature, length) }?;
+    verification.finish(&session.slot, &library.remote, signature)
 }
 
 pub(super) unsafe fn verify_begin(
@@ -189,7 +190,8 @@ pub(super) unsafe fn verify_next(
     }
     drop(operations);
     // SAFETY: as above.
-    verification.finish(unsafe { bytes(signature, length) }?)
+    let signature = unsafe { bytes(signature, length) }?;
+    verification.finish(&session.slot, &library.remote, signature)
 }
 
 pub(super) unsafe fn verify_final(library: &Library, session: CK_SESSION_HANDLE) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Mechanisms and their parameters.
 
 use cryptoki_sys::*;
-use keyward_token::mechanism::Parameter;
+use keyward_token::mechanism::{Family, ModeName, Parameter, find};
 
 use super::arguments::{bad, bytes};
 use crate::error::{Error, Result};
@@ -22,22 +22,14 @@ pub(super) unsafe fn read(
     }
     // SAFETY: not null, and valid by the caller's promise.
     let mechanism = unsafe { mechanism.read_unaligned() };
-    let parameter = match mechanism.mechanism {
-        CKM_RSA_PKCS_PSS
-        | CKM_SHA1_RSA_PKCS_PSS
-        | CKM_SHA224_RSA_PKCS_PSS
-        | CKM_SHA256_RSA_PKCS_PSS
-        | CKM_SHA384_RSA_PKCS_PSS
-        | CKM_SHA512_RSA_PKCS_PSS
-        | CKM_SHA3_224_RSA_PKCS_PSS
-        | CKM_SHA3_256_RSA_PKCS_PSS
-        | CKM_SHA3_384_RSA_PKCS_PSS
-        | CKM_SHA3_512_RSA_PKCS_PSS => {
+    let family = find(mechanism.mechanism).ok().map(|mechanism| mechanism.family);
+    let parameter = match family {
+        Some(Family::RsaPss(_)) => {
             // SAFETY: the caller's promise.
             let pss: CK_RSA_PKCS_PSS_PARAMS = unsafe { structure(&mechanism) }?;
             Parameter::Pss { hash: pss.hashAlg, mgf: pss.mgf, salt_length: pss.sLen }
         }
-        CKM_RSA_PKCS_OAEP => {
+        Some(Family::RsaOaep) => {
             // SAFETY: the caller's promise.
             let oaep: CK_RSA_PKCS_OAEP_PARAMS = unsafe { structure(&mechanism) }?;
             let label = match oaep.source {
@@ -50,10 +42,84 @@ pub(super) unsafe fn read(
             };
             Parameter::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, label: label.to_vec() }
         }
+        Some(Family::Hmac { general: true, .. } | Family::Cmac { general: true, .. }) => {
+            // SAFETY: the caller's promise.
+            Parameter::Number(unsafe { structure(&mechanism) }?)
+        }
+        Some(Family::Block { mode, .. }) => {
+            // SAFETY: the caller's promise.
+            unsafe { of_block(mode, &mechanism) }?
+        }
         // Some hosts give an empty or stray parameter where there is none.
         _ => Parameter::None,
     };
     Ok(Some((mechanism.mechanism, parameter)))
+}
+
+unsafe fn of_block(mode: ModeName, mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    Ok(match mode {
+        ModeName::Ecb => Parameter::None,
+        ModeName::Cbc | ModeName::CbcPad => {
+            // SAFETY: the caller's promise, here and below.
+            let iv = unsafe { bytes(mechanism.pParameter.cast(), mechanism.ulParameterLen) }?;
+            Parameter::Bytes(iv.to_vec())
+        }
+        ModeName::Ctr => {
+            // SAFETY: as above.
+            let counter: CK_AES_CTR_PARAMS = unsafe { structure(mechanism) }?;
+            Parameter::Counter { bits: counter.ulCounterBits, block: counter.cb }
+        }
+        ModeName::Gcm => {
+            // SAFETY: as above.
+            let gcm = unsafe { gcm(mechanism) }?;
+            // SAFETY: as above.
+            let iv = unsafe { bytes(gcm.pIv, gcm.ulIvLen) }?.to_vec();
+            // SAFETY: as above.
+            let associated = unsafe { bytes(gcm.pAAD, gcm.ulAADLen) }?.to_vec();
+            Parameter::Gcm { iv, associated, tag_bits: gcm.ulTagBits }
+        }
+        ModeName::Ccm => {
+            // SAFETY: as above.
+            let ccm: CK_CCM_PARAMS = unsafe { structure(mechanism) }?;
+            // SAFETY: as above.
+            let nonce = unsafe { bytes(ccm.pNonce, ccm.ulNonceLen) }?.to_vec();
+            // SAFETY: as above.
+            let associated = unsafe { bytes(ccm.pAAD, ccm.ulAADLen) }?.to_vec();
+            Parameter::Ccm {
+                data_length: ccm.ulDataLen,
+                nonce,
+                associated,
+                mac_length: ccm.ulMACLen,
+            }
+        }
+    })
+}
+
+/// CK_GCM_PARAMS as v2.30 had it and some hosts still do: without ulIvBits.
+#[repr(C)]
+struct ShortGcm {
+    iv: CK_BYTE_PTR,
+    iv_length: CK_ULONG,
+    associated: CK_BYTE_PTR,
+    associated_length: CK_ULONG,
+    tag_bits: CK_ULONG,
+}
+
+unsafe fn gcm(mechanism: &CK_MECHANISM) -> Result<CK_GCM_PARAMS> {
+    if mechanism.ulParameterLen != size_of::<ShortGcm>() as CK_ULONG {
+        // SAFETY: the caller's promise.
+        return unsafe { structure(mechanism) };
+    }
+    // SAFETY: the caller's promise.
+    let short: ShortGcm = unsafe { structure(mechanism) }?;
+    Ok(CK_GCM_PARAMS {
+        pIv: short.iv,
+        ulIvLen: short.iv_length,
+        ulIvBits: short.iv_length.saturating_mul(8),
+        pAAD: short.associated,
+        ulAADLen: short.associated_length,
+        ulTagBits: short.tag_bits,
+    })
 }
 
 unsafe fn structure<T>(mechanism: &CK_MECHANISM) -> Result<T> {

@@ -94,7 +94,8 @@ pub(super) unsafe fn verify_init(
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let make = |known, mechanism, parameter: &_| Verification::new(&known, mechanism, parameter);
+    let make =
+        |known, mechanism, parameter: &_| Verification::new(key, &known, mechanism, parameter);
     // SAFETY: as above.
     unsafe { begin(library, session, mechanism, key, VERIFICATION, make) }
 }
@@ -113,7 +114,8 @@ pub(super) unsafe fn verify(
     // SAFETY: as above.
     verification.update(unsafe { bytes(data, data_length) }?)?;
     // SAFETY: as above.
-    verification.finish(unsafe { bytes(signature, length) }?)
+    let signature = unsafe { bytes(signature, length) }?;
+    verification.finish(&session.slot, &library.remote, signature)
 }
 
 pub(super) unsafe fn verify_update(
@@ -137,9 +139,11 @@ pub(super) unsafe fn verify_final(
     signature: CK_BYTE_PTR,
     length: CK_ULONG,
 ) -> Result<()> {
-    let verification = take(&*library.session(session)?, VERIFICATION)?;
+    let session = library.session(session)?;
+    let verification = take(&session, VERIFICATION)?;
     // SAFETY: as above.
-    verification.finish(unsafe { bytes(signature, length) }?)
+    let signature = unsafe { bytes(signature, length) }?;
+    verification.finish(&session.slot, &library.remote, signature)
 }
 
 // ---- the signature first (v3.2) ----------------------------------------------
@@ -155,7 +159,7 @@ pub(super) unsafe fn verify_signature_init(
     let make = |known, mechanism, parameter: &_| {
         // SAFETY: as above.
         let signature = unsafe { bytes(signature, length) }?.to_vec();
-        let verification = Verification::new(&known, mechanism, parameter)?;
+        let verification = Verification::new(key, &known, mechanism, parameter)?;
         if signature.len() != verification.length() {
             return Err(CKR_SIGNATURE_LEN_RANGE.into());
         }
@@ -171,11 +175,12 @@ pub(super) unsafe fn verify_signature(
     data: CK_BYTE_PTR,
     data_length: CK_ULONG,
 ) -> Result<()> {
-    let mut presented = take(&*library.session(session)?, PRESENTED)?;
+    let session = library.session(session)?;
+    let mut presented = take(&session, PRESENTED)?;
     whole(presented.verification.in_parts, true)?;
     // SAFETY: as above.
     presented.verification.update(unsafe { bytes(data, data_length) }?)?;
-    presented.verification.finish(&presented.signature)
+    presented.verification.finish(&session.slot, &library.remote, &presented.signature)
 }
 
 pub(super) unsafe fn verify_signature_update(
@@ -197,8 +202,9 @@ pub(super) unsafe fn verify_signature_final(
     library: &Library,
     session: CK_SESSION_HANDLE,
 ) -> Result<()> {
-    let presented = take(&*library.session(session)?, PRESENTED)?;
-    presented.verification.finish(&presented.signature)
+    let session = library.session(session)?;
+    let presented = take(&session, PRESENTED)?;
+    presented.verification.finish(&session.slot, &library.remote, &presented.signature)
 }
 
 /// An operation whose data came in parts is not ended by a call for the whole

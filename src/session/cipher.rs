@@ -1,11 +1,14 @@
-//! Encrypting and decrypting with RSA. What is public is done here.
+//! Encrypting and decrypting. What is public is done here; what needs a key of
+//! the service is done there, step by step: CBC and CTR carry on what the next
+//! step starts from, and nothing is kept there between two.
 
 use cryptoki_sys::*;
-use keyward_token::key::{PrivateKey, PublicKey};
-use keyward_token::mechanism::{EncryptionScheme, Parameter};
-use keyward_wire::Decrypt;
+use keyward_crypto::block::Counter;
+use keyward_token::key::{PrivateKey, PublicKey, SecretKey};
+use keyward_token::mechanism::{BlockMode, EncryptionScheme, Parameter};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
+use keyward_wire::{Decrypt, Encrypt, decrypt};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -14,50 +17,74 @@ use crate::remote::{Remote, one, unexpected};
 use crate::session::signature::{label, renewed};
 use crate::slot::Slot;
 
-/// RSA takes no more than the modulus is long; this is more than enough.
-const LONGEST_INPUT: usize = 1 << 16;
+/// What is not done in steps has to fit into a frame of the wire, in bytes.
+const LONGEST_INPUT: usize = 1_000_000;
+
+/// A step of CBC, CTR and ECB is no longer than this, in bytes: a multiple of
+/// every block's length.
+const STEP: usize = 512 << 10;
+
+/// Encryption or decryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Encrypt,
+    Decrypt,
+}
 
 /// An encryption or decryption under way.
 #[derive(Debug)]
 pub(crate) struct Cipher {
+    way: Way,
     handle: CK_OBJECT_HANDLE,
     key: Known,
+    /// Where it stands.
     scheme: EncryptionScheme,
+    /// What has come and is not done yet.
     input: Zeroizing<Vec<u8>>,
-    /// The result, once it is there: the host's buffer may have been too short.
+    /// The end of the result, once it is there: the host's buffer may have been
+    /// too short.
     output: Option<Zeroizing<Vec<u8>>>,
     /// Parts came in: what began so does not end in one call.
     pub(crate) in_parts: bool,
-    /// The length of the key's modulus, in bytes.
+    /// The length of an RSA key's modulus, in bytes.
     modulus: usize,
 }
 
+impl Way {
+    /// The attribute of a key that permits it.
+    pub(crate) fn usage(self) -> CK_ATTRIBUTE_TYPE {
+        match self {
+            Self::Encrypt => CKA_ENCRYPT,
+            Self::Decrypt => CKA_DECRYPT,
+        }
+    }
+}
+
 impl Cipher {
-    /// Begins: `usage` is CKA_ENCRYPT or CKA_DECRYPT.
     pub(crate) fn new(
+        way: Way,
         handle: CK_OBJECT_HANDLE,
         key: Known,
-        usage: CK_ATTRIBUTE_TYPE,
         mechanism: CK_MECHANISM_TYPE,
         parameter: &Parameter,
     ) -> Result<Self> {
         let scheme = EncryptionScheme::new(mechanism, parameter)?;
-        let class = if usage == CKA_ENCRYPT { CKO_PUBLIC_KEY } else { CKO_PRIVATE_KEY };
-        if key.object.class() != class || key.object.key_type() != Some(CKK_RSA) {
+        let class = match (&scheme, way) {
+            (EncryptionScheme::Block { .. }, _) => CKO_SECRET_KEY,
+            (_, Way::Encrypt) => CKO_PUBLIC_KEY,
+            (_, Way::Decrypt) => CKO_PRIVATE_KEY,
+        };
+        let fits = key.object.key_type().is_some_and(|key_type| scheme.takes(key_type));
+        if key.object.class() != class || !fits {
             return Err(Error::new(
                 CKR_KEY_TYPE_INCONSISTENT,
-                "encryption takes an RSA public key, decryption an RSA private key",
+                "the key is not of the mechanism's class and type",
             ));
         }
-        key.object.permit(usage)?;
-        let modulus = key.object.signature_length()?;
+        key.object.permit(way.usage())?;
+        let modulus = if class == CKO_SECRET_KEY { 0 } else { key.object.signature_length()? };
         let input = Zeroizing::default();
-        Ok(Self { handle, key, scheme, input, output: None, in_parts: false, modulus })
-    }
-
-    /// The result is no longer than this when `more` bytes have come, in bytes.
-    pub(crate) fn bound(&self, _more: usize) -> usize {
-        self.output.as_ref().map_or(self.modulus, |output| output.len())
+        Ok(Self { way, handle, key, scheme, input, output: None, in_parts: false, modulus })
     }
 
     /// Whether the result is there already, and waits for a larger buffer.
@@ -65,49 +92,208 @@ impl Cipher {
         self.output.is_some()
     }
 
-    /// Takes in a part of the data.
+    /// The end of the result is no longer than this when `more` bytes have come,
+    /// in bytes.
+    pub(crate) fn bound(&self, more: usize) -> usize {
+        if let Some(output) = &self.output {
+            return output.len();
+        }
+        let total = self.input.len().saturating_add(more);
+        let EncryptionScheme::Block { cipher, mode } = &self.scheme else {
+            return self.modulus;
+        };
+        match (mode, self.way) {
+            (BlockMode::CbcPad { .. }, Way::Encrypt) => {
+                let block = cipher.block_length();
+                (total / block).saturating_add(1).saturating_mul(block)
+            }
+            (
+                BlockMode::Gcm { tag_length, .. } | BlockMode::Ccm { tag_length, .. },
+                Way::Encrypt,
+            ) => total.saturating_add(*tag_length as usize),
+            (
+                BlockMode::Gcm { tag_length, .. } | BlockMode::Ccm { tag_length, .. },
+                Way::Decrypt,
+            ) => total.saturating_sub(*tag_length as usize),
+            _ => total,
+        }
+    }
+
+    /// How much the next part of this length gives, in bytes.
+    pub(crate) fn gives(&self, part: usize) -> usize {
+        let total = self.input.len().saturating_add(part);
+        let EncryptionScheme::Block { cipher, mode } = &self.scheme else { return 0 };
+        let block = cipher.block_length();
+        match (mode, self.way) {
+            (BlockMode::Gcm { .. } | BlockMode::Ccm { .. }, _) => 0,
+            // The last block may hold padding, and is kept until the end.
+            (BlockMode::CbcPad { .. }, Way::Decrypt) => total.saturating_sub(1) / block * block,
+            _ => total / block * block,
+        }
+    }
+
+    /// Takes in all of the data, or the end of it.
+    ///
+    /// # Errors
+    /// CKR_DATA_LEN_RANGE and CKR_ENCRYPTED_DATA_LEN_RANGE if it is more than
+    /// the mechanism or a frame takes.
     pub(crate) fn add(&mut self, part: &[u8]) -> Result<()> {
-        if self.input.len() + part.len() > LONGEST_INPUT {
-            return Err(Error::new(CKR_DATA_LEN_RANGE, "more data than RSA takes"));
+        if !self.in_steps() && part.len() > LONGEST_INPUT.saturating_sub(self.input.len()) {
+            let rv = match self.way {
+                Way::Encrypt => CKR_DATA_LEN_RANGE,
+                Way::Decrypt => CKR_ENCRYPTED_DATA_LEN_RANGE,
+            };
+            return Err(Error::new(rv, "more data than the mechanism takes in one operation"));
         }
         self.input.extend_from_slice(part);
         Ok(())
     }
 
-    /// The ciphertext.
-    pub(crate) fn encrypt(&mut self) -> Result<&[u8]> {
+    /// Takes a part in and gives what can be given.
+    pub(crate) fn update(
+        &mut self,
+        slot: &Slot,
+        remote: &Remote,
+        part: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let ready = self.gives(part.len());
+        self.add(part)?;
+        self.in_parts = true;
+        self.steps(slot, remote, ready)
+    }
+
+    /// The end of the result.
+    pub(crate) fn finish(&mut self, slot: &Slot, remote: &Remote) -> Result<&[u8]> {
         if self.output.is_none() {
-            let key = PublicKey::of(self.key.object.attributes())?;
-            self.output = Some(key.encrypt(&self.scheme, &self.input)?.into());
+            let mut output = Zeroizing::new(Vec::new());
+            if self.in_steps() {
+                output = self.steps(slot, remote, self.gives(0))?;
+            }
+            // Padding is made or taken off at the end, and every scheme that does
+            // not work in steps works then.
+            let padded = matches!(
+                self.scheme,
+                EncryptionScheme::Block { mode: BlockMode::CbcPad { .. }, .. }
+            );
+            if !self.in_steps() || padded || !self.input.is_empty() {
+                let input = std::mem::take(&mut self.input);
+                let scheme = self.scheme.clone();
+                output.extend_from_slice(&self.once(slot, remote, scheme, &input)?);
+            }
+            self.output = Some(output);
         }
         Ok(self.output.as_deref().map_or(&[], Vec::as_slice))
     }
 
-    /// The plaintext.
-    pub(crate) fn decrypt(&mut self, slot: &Slot, remote: &Remote) -> Result<&[u8]> {
-        if self.output.is_none() {
-            self.output = Some(self.decrypt_once(slot, remote)?);
-        }
-        Ok(self.output.as_deref().map_or(&[], Vec::as_slice))
+    fn in_steps(&self) -> bool {
+        matches!(
+            self.scheme,
+            EncryptionScheme::Block {
+                mode: BlockMode::Ecb
+                    | BlockMode::Cbc { .. }
+                    | BlockMode::CbcPad { .. }
+                    | BlockMode::Ctr { .. },
+                ..
+            }
+        )
     }
 
-    fn decrypt_once(&self, slot: &Slot, remote: &Remote) -> Result<Zeroizing<Vec<u8>>> {
-        let Some(key) = self.key.reference() else {
-            let key = PrivateKey::of(self.key.object.attributes())?;
-            return Ok(key.decrypt(&self.scheme, &self.input)?);
+    /// Does the first `length` bytes of the input, whole blocks, and moves on.
+    fn steps(&mut self, slot: &Slot, remote: &Remote, length: usize) -> Result<Zeroizing<Vec<u8>>> {
+        let mut output = Zeroizing::new(Vec::with_capacity(length));
+        let rest = Zeroizing::new(self.input.split_off(length));
+        let input = std::mem::replace(&mut self.input, rest);
+        for step in input.chunks(STEP) {
+            let EncryptionScheme::Block { cipher, mode } = self.scheme.clone() else {
+                return Err(unexpected());
+            };
+            // Padding is for the end.
+            let mode = match mode {
+                BlockMode::CbcPad { chain } => BlockMode::Cbc { chain },
+                mode => mode,
+            };
+            let done = self.once(slot, remote, EncryptionScheme::Block { cipher, mode }, step)?;
+            if done.len() != step.len() {
+                return Err(unexpected());
+            }
+            let encrypted = if self.way == Way::Encrypt { done.as_slice() } else { step };
+            self.move_on(encrypted, cipher.block_length())?;
+            output.extend_from_slice(&done);
+        }
+        Ok(output)
+    }
+
+    /// What the next step starts from.
+    fn move_on(&mut self, encrypted: &[u8], block: usize) -> Result<()> {
+        let EncryptionScheme::Block { mode, .. } = &mut self.scheme else { return Ok(()) };
+        match mode {
+            BlockMode::Cbc { chain } | BlockMode::CbcPad { chain } => {
+                *chain = encrypted[encrypted.len().saturating_sub(block)..].to_vec();
+            }
+            BlockMode::Ctr { counter } => {
+                let blocks = encrypted.len().div_ceil(block) as u128;
+                *counter = after(counter, blocks)?;
+            }
+            BlockMode::Ecb | BlockMode::Gcm { .. } | BlockMode::Ccm { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// One piece of work with the key.
+    fn once(
+        &mut self,
+        slot: &Slot,
+        remote: &Remote,
+        scheme: EncryptionScheme,
+        input: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let block = matches!(scheme, EncryptionScheme::Block { .. });
+        let attributes = self.key.object.attributes();
+        let key = match (self.way, self.key.reference()) {
+            (Way::Encrypt, _) if !block => {
+                return Ok(PublicKey::of(attributes)?.encrypt(&scheme, input)?.into());
+            }
+            (Way::Decrypt, None) if !block => {
+                return Ok(PrivateKey::of(attributes)?.decrypt(&scheme, input)?);
+            }
+            (Way::Encrypt, None) => {
+                return Ok(SecretKey::of(attributes)?.encrypt(&scheme, input)?.into());
+            }
+            (Way::Decrypt, None) => {
+                return Ok(SecretKey::of(attributes)?.decrypt(&scheme, input)?);
+            }
+            (_, Some(key)) => key,
         };
-        let decrypt = Decrypt {
-            key: Some(key),
-            scheme: Some(self.scheme.clone().into()),
-            input: self.input.to_vec(),
+        let operation = match (self.way, decrypt::Scheme::from(scheme)) {
+            (Way::Encrypt, decrypt::Scheme::Block(block)) => Operation::Encrypt(Encrypt {
+                key: Some(key),
+                block: Some(block),
+                input: input.to_vec(),
+            }),
+            (_, scheme) => Operation::Decrypt(Decrypt {
+                key: Some(key),
+                scheme: Some(scheme),
+                input: input.to_vec(),
+            }),
         };
         let answer = slot
-            .ask(remote, Operation::Decrypt(decrypt))
+            .ask(remote, operation)
             .map_err(|error| error.about(format_args!("key {}", label(&self.key))))?;
-        let Answer::Plaintext(answer) = one(answer)? else {
-            return Err(unexpected());
+        let bytes = match (self.way, one(answer)?) {
+            (Way::Encrypt, Answer::Ciphertext(bytes)) => bytes,
+            (Way::Decrypt, Answer::Plaintext(bytes)) => bytes,
+            _ => return Err(unexpected()),
         };
-        renewed(slot, self.handle, self.key.clone(), answer.sealed);
-        Ok(answer.value.into())
+        self.key = renewed(slot, self.handle, self.key.clone(), bytes.sealed);
+        Ok(bytes.value.into())
     }
+}
+
+/// The counter some blocks later.
+fn after(counter: &Counter, blocks: u128) -> Result<Counter> {
+    let mask = u128::MAX >> (u128::BITS - counter.bits());
+    let block = u128::from_be_bytes(counter.block());
+    let moved = (block & !mask) | (block.wrapping_add(blocks) & mask);
+    Counter::new(moved.to_be_bytes(), counter.bits())
+        .map_err(|error| keyward_token::key::from_crypto(error).into())
 }

@@ -70,11 +70,11 @@ impl Message for Signature {
 
 impl Message for Verification {
     fn begin(
-        _handle: CK_OBJECT_HANDLE,
+        handle: CK_OBJECT_HANDLE,
         key: Known,
         mechanism: CK_MECHANISM_TYPE,
         parameter: &Parameter,
     ) -> Result<Self> {
-        Self::new(&key, mechanism, parameter)
+        Self::new(handle, &key, mechanism, parameter)
     }
 }

@@ -18,7 +18,7 @@ use keyward_wire::UserType;
 use crate::error::Result;
 use crate::slot::Slot;
 
-pub(crate) use cipher::Cipher;
+pub(crate) use cipher::{Cipher, Way};
 pub(crate) use digest::Digest;
 pub(crate) use message::Messages;
 pub(crate) use recovery::Recovery;

@@ -6,7 +6,9 @@ use cryptoki_sys::*;
 use keyward_token::{Attributes, Object, rules};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{CopyObject, CreateObject, DestroyObject, GenerateKeyPair, SetAttributes};
+use keyward_wire::{
+    CopyObject, CreateObject, DestroyObject, GenerateKey, GenerateKeyPair, SetAttributes,
+};
 
 use crate::error::{Error, Result};
 use crate::object::{self, Known, Place};
@@ -26,6 +28,23 @@ impl Session {
             return Ok(self.keep(object));
         }
         self.create_remotely(remote, &template)
+    }
+
+    /// C_GenerateKey. A session key that is not sensitive is made and stays here.
+    pub(crate) fn generate_key(
+        &self,
+        remote: &Remote,
+        mechanism: CK_MECHANISM_TYPE,
+        template: Attributes,
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let object = rules::generate_secret_key(mechanism, template.clone())?;
+        self.may_make(&object)?;
+        if !object.is_token_object() && !object.is_sensitive() {
+            return Ok(self.keep(object));
+        }
+        let generate = GenerateKey { mechanism, template: (&template).into() };
+        let frames = self.slot.ask_for_change(remote, Operation::GenerateKey(generate))?;
+        self.slot.take_in(self.handle, remote::object(frames)?)
     }
 
     /// C_GenerateKeyPair: the handles of the public and the private key.

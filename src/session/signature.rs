@@ -2,19 +2,20 @@
 //! the digest, and only for a key that is there.
 
 use cryptoki_sys::*;
-use keyward_token::key::{Message, PrivateKey, PublicKey};
+use keyward_token::key::{Message, PrivateKey, PublicKey, SecretKey};
 use keyward_token::mechanism::{Parameter, SignatureScheme, Signing};
-use keyward_wire::Sign;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
+use keyward_wire::{Sign, Verify};
 
 use crate::error::{Error, Result};
 use crate::object::{Known, Place};
 use crate::remote::{Remote, one, unexpected};
 use crate::slot::Slot;
 
-/// What is signed without being digested is no longer than the largest key.
-const LONGEST_INPUT: usize = 1 << 16;
+/// What is signed without being digested has to fit into a frame of the wire, in
+/// bytes.
+const LONGEST_INPUT: usize = 1_000_000;
 
 /// A signature under way.
 #[derive(Debug)]
@@ -34,11 +35,18 @@ pub(crate) struct Signature {
 /// A verification under way.
 #[derive(Debug)]
 pub(crate) struct Verification {
-    key: PublicKey,
+    verifier: Verifier,
     scheme: SignatureScheme,
     message: Message,
     /// As in [`Signature`].
     pub(crate) in_parts: bool,
+}
+
+/// Who verifies: the module, or the service with a secret key that is there.
+#[derive(Debug)]
+enum Verifier {
+    Public(PublicKey),
+    Secret(CK_OBJECT_HANDLE, Known),
 }
 
 /// A verification whose signature was there first: C_VerifySignatureInit.
@@ -63,12 +71,17 @@ impl Signature {
         } else {
             Signing::new(mechanism, parameter)?
         };
-        if key.object.class() != CKO_PRIVATE_KEY {
+        if signing.scheme.is_symmetric() {
+            must_be_secret(&key)?;
+        } else if key.object.class() != CKO_PRIVATE_KEY {
             return Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "signing takes a private key"));
         }
         check_type(&key, &signing)?;
         key.object.permit(usage)?;
-        let length = key.object.signature_length()?;
+        let length = match code_length(&signing.scheme) {
+            Some(length) => length,
+            None => key.object.signature_length()?,
+        };
         let public = || PublicKey::of(key.object.attributes());
         let message = Message::new(&signing.preparation, public, LONGEST_INPUT)?;
         let scheme = signing.scheme;
@@ -82,8 +95,11 @@ impl Signature {
     pub(crate) fn finish(self, slot: &Slot, remote: &Remote) -> Result<Vec<u8>> {
         let input = self.message.finish()?;
         let Some(key) = self.key.reference() else {
-            let key = PrivateKey::of(self.key.object.attributes())?;
-            return Ok(key.sign(&self.scheme, &input)?);
+            let attributes = self.key.object.attributes();
+            if self.scheme.is_symmetric() {
+                return Ok(SecretKey::of(attributes)?.sign(&self.scheme, &input)?);
+            }
+            return Ok(PrivateKey::of(attributes)?.sign(&self.scheme, &input)?);
         };
         let sign = Sign {
             key: Some(key),
@@ -107,40 +123,94 @@ impl Signature {
 
 impl Verification {
     pub(crate) fn new(
+        handle: CK_OBJECT_HANDLE,
         key: &Known,
         mechanism: CK_MECHANISM_TYPE,
         parameter: &Parameter,
     ) -> Result<Self> {
         let signing = Signing::new(mechanism, parameter)?;
-        if key.object.class() != CKO_PUBLIC_KEY {
+        if signing.scheme.is_symmetric() {
+            must_be_secret(key)?;
+        } else if key.object.class() != CKO_PUBLIC_KEY {
             return Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "verifying takes a public key"));
         }
         check_type(key, &signing)?;
         key.object.permit(CKA_VERIFY)?;
         let public = || PublicKey::of(key.object.attributes());
         let message = Message::new(&signing.preparation, public, LONGEST_INPUT)?;
-        Ok(Self { key: public()?, message, scheme: signing.scheme, in_parts: false })
+        let verifier = if signing.scheme.is_symmetric() {
+            Verifier::Secret(handle, key.clone())
+        } else {
+            Verifier::Public(public()?)
+        };
+        Ok(Self { verifier, message, scheme: signing.scheme, in_parts: false })
     }
 
     /// How long a signature is, in bytes.
     pub(crate) fn length(&self) -> usize {
-        self.key.signature_length()
+        match &self.verifier {
+            Verifier::Public(key) => key.signature_length(),
+            Verifier::Secret(..) => code_length(&self.scheme).unwrap_or_default(),
+        }
     }
 
     pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
         Ok(self.message.update(part)?)
     }
 
-    pub(crate) fn finish(self, signature: &[u8]) -> Result<()> {
+    pub(crate) fn finish(self, slot: &Slot, remote: &Remote, signature: &[u8]) -> Result<()> {
         let input = self.message.finish()?;
-        Ok(self.key.verify(&self.scheme, &input, signature)?)
+        let (handle, key) = match self.verifier {
+            Verifier::Public(key) => return Ok(key.verify(&self.scheme, &input, signature)?),
+            Verifier::Secret(handle, key) => (handle, key),
+        };
+        let Some(reference) = key.reference() else {
+            let key = SecretKey::of(key.object.attributes())?;
+            return Ok(key.verify(&self.scheme, &input, signature)?);
+        };
+        let of = Sign {
+            key: Some(reference),
+            scheme: Some(self.scheme.into()),
+            recoverable: false,
+            input: input.to_vec(),
+        };
+        let verify = Verify { of: Some(of), code: signature.to_vec() };
+        let answer = slot
+            .ask(remote, Operation::Verify(verify))
+            .map_err(|error| error.about(format_args!("key {}", label(&key))))?;
+        let Answer::Verified(answer) = one(answer)? else {
+            return Err(unexpected());
+        };
+        renewed(slot, handle, key, answer.sealed);
+        Ok(())
     }
 }
 
-/// Keeps the sealed blob whose expiry was renewed by its use.
-pub(super) fn renewed(slot: &Slot, handle: CK_OBJECT_HANDLE, key: Known, sealed: Vec<u8>) {
-    if !sealed.is_empty() && matches!(key.place, Place::Sealed(_)) {
-        slot.replace(handle, Known { place: Place::Sealed(sealed.into()), ..key });
+/// Keeps the sealed blob whose expiry was renewed by its use; the key from now
+/// on.
+pub(super) fn renewed(slot: &Slot, handle: CK_OBJECT_HANDLE, key: Known, sealed: Vec<u8>) -> Known {
+    if sealed.is_empty() || !matches!(key.place, Place::Sealed(_)) {
+        return key;
+    }
+    let key = Known { place: Place::Sealed(sealed.into()), ..key };
+    slot.replace(handle, key.clone());
+    key
+}
+
+fn must_be_secret(key: &Known) -> Result<()> {
+    if key.object.class() == CKO_SECRET_KEY {
+        return Ok(());
+    }
+    Err(Error::new(CKR_KEY_TYPE_INCONSISTENT, "the mechanism takes a secret key"))
+}
+
+/// How long an authentication code is, in bytes; `None` for signatures.
+fn code_length(scheme: &SignatureScheme) -> Option<usize> {
+    match scheme {
+        SignatureScheme::Hmac { length, .. } | SignatureScheme::Cmac { length, .. } => {
+            Some(*length as usize)
+        }
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@
 mod common;
 
 mod arguments;
+mod ciphers;
 mod dual;
 mod initialising;
 mod operations;

@@ -19,6 +19,8 @@ impl Operation {
                 | Self::Find(_)
                 | Self::Sign(_)
                 | Self::Decrypt(_)
+                | Self::Encrypt(_)
+                | Self::Verify(_)
                 | Self::ListIdentities(_)
                 | Self::Status(_)
                 | Self::Backup(_)
@@ -40,6 +42,7 @@ impl Operation {
                 create.user_pin.zeroize();
             }
             Self::CreateObject(create) => wipe(&mut create.template),
+            Self::Encrypt(encrypt) => encrypt.input.zeroize(),
             _ => {}
         }
     }

@@ -1,17 +1,21 @@
-//! What is done with private keys, on the workers.
+//! What is done with private and secret keys, on the workers.
 
-use cryptoki_sys::{
-    CKA_ALLOWED_MECHANISMS, CKA_DECRYPT, CKA_SIGN, CKA_SIGN_RECOVER, CKO_PRIVATE_KEY,
-};
+use cryptoki_sys::*;
 use keyward_token::Object;
 use keyward_token::attribute::Value;
-use keyward_token::key::PrivateKey;
+use keyward_token::key::{PrivateKey, SecretKey};
 use keyward_token::mechanism::{EncryptionScheme, SignatureScheme};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
 use super::access::{Access, Rights};
 use super::{Answer, Call, Engine, malformed};
+
+/// A key at work.
+enum Key<'a> {
+    Private(&'a PrivateKey),
+    Secret(SecretKey),
+}
 
 impl Engine {
     /// C_Sign and C_SignRecover.
@@ -30,7 +34,10 @@ impl Engine {
             CKA_SIGN
         };
         let input = sign.input.clone();
-        let work = move |key: &PrivateKey| key.sign(&scheme, &input);
+        let work = move |key: &Key<'_>| match key {
+            Key::Private(key) => key.sign(&scheme, &input),
+            Key::Secret(key) => key.sign(&scheme, &input),
+        };
         let bytes = self.with_key(call, &access, sign.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Signature(bytes))))
     }
@@ -46,9 +53,50 @@ impl Engine {
             decrypt.scheme.clone().ok_or_else(|| malformed("the request names no scheme"))?;
         let scheme = EncryptionScheme::try_from(scheme)?;
         let input = decrypt.input.clone();
-        let work = move |key: &PrivateKey| key.decrypt(&scheme, &input).map(|plain| plain.to_vec());
+        let work = move |key: &Key<'_>| {
+            let plain = match key {
+                Key::Private(key) => key.decrypt(&scheme, &input)?,
+                Key::Secret(key) => key.decrypt(&scheme, &input)?,
+            };
+            Ok(plain.to_vec())
+        };
         let bytes = self.with_key(call, &access, decrypt.key.as_ref(), CKA_DECRYPT, work).await?;
         Ok(access.answer(Some(Answered::Plaintext(bytes))))
+    }
+
+    /// C_Encrypt, with a secret key.
+    pub(super) async fn encrypt(
+        &self,
+        call: &Call,
+        access: Access,
+        encrypt: &wire::Encrypt,
+    ) -> Result<Answer> {
+        let block =
+            encrypt.block.clone().ok_or_else(|| malformed("the request names no scheme"))?;
+        let scheme = EncryptionScheme::try_from(wire::decrypt::Scheme::Block(block))?;
+        let input = encrypt.input.clone();
+        let work = move |key: &Key<'_>| key.secret()?.encrypt(&scheme, &input);
+        let bytes = self.with_key(call, &access, encrypt.key.as_ref(), CKA_ENCRYPT, work).await?;
+        Ok(access.answer(Some(Answered::Ciphertext(bytes))))
+    }
+
+    /// C_Verify, with a secret key.
+    pub(super) async fn verify(
+        &self,
+        call: &Call,
+        access: Access,
+        verify: &wire::Verify,
+    ) -> Result<Answer> {
+        let of = verify.of.as_ref().ok_or_else(|| malformed("the request names no key"))?;
+        let scheme = of.scheme.clone().ok_or_else(|| malformed("the request names no scheme"))?;
+        let scheme = SignatureScheme::try_from(scheme)?;
+        let (input, code) = (of.input.clone(), verify.code.clone());
+        let work = move |key: &Key<'_>| {
+            key.secret()?.verify(&scheme, &input, &code)?;
+            Ok(Vec::new())
+        };
+        let bytes = self.with_key(call, &access, of.key.as_ref(), CKA_VERIFY, work).await?;
+        Ok(access.answer(Some(Answered::Verified(bytes))))
     }
 
     /// Does `work` with a key that allows `usage`, on a worker.
@@ -58,7 +106,7 @@ impl Engine {
         access: &Access,
         key: Option<&wire::Key>,
         usage: u64,
-        work: impl FnOnce(&PrivateKey) -> Result<Vec<u8>> + Send + 'static,
+        work: impl FnOnce(&Key<'_>) -> Result<Vec<u8>> + Send + 'static,
     ) -> Result<wire::Bytes> {
         let uid = call.identity.uid;
         match key.and_then(|key| key.key.as_ref()) {
@@ -67,7 +115,12 @@ impl Engine {
                 usable(&stored.object, usage)?;
                 let value = self
                     .workers
-                    .run(uid, call.deadline, move || work(stored.private_key()?))
+                    .run(uid, call.deadline, move || {
+                        if stored.object.class() == CKO_SECRET_KEY {
+                            return work(&Key::Secret(SecretKey::of(stored.object.attributes())?));
+                        }
+                        work(&Key::Private(stored.private_key()?))
+                    })
                     .await?;
                 Ok(wire::Bytes { value, sealed: Vec::new() })
             }
@@ -83,7 +136,12 @@ impl Engine {
                             return Err(no_key());
                         }
                         usable(&opened.object, usage)?;
-                        let value = work(&PrivateKey::of(opened.object.attributes())?)?;
+                        let attributes = opened.object.attributes();
+                        let value = if opened.object.class() == CKO_SECRET_KEY {
+                            work(&Key::Secret(SecretKey::of(attributes)?))?
+                        } else {
+                            work(&Key::Private(&PrivateKey::of(attributes)?))?
+                        };
                         let sealed = if opened.renew {
                             owner.seal(&vault, &opened.object)?
                         } else {
@@ -98,10 +156,24 @@ impl Engine {
     }
 }
 
-/// Whether an object is a private key that allows `usage`.
+impl Key<'_> {
+    fn secret(&self) -> Result<&SecretKey> {
+        match self {
+            Self::Secret(key) => Ok(key),
+            Self::Private(_) => {
+                Err(Error::new(ErrorCode::KeyTypeInconsistent, "the object is not a secret key"))
+            }
+        }
+    }
+}
+
+/// Whether an object is a private or secret key that allows `usage`.
 fn usable(object: &Object, usage: u64) -> Result<()> {
-    if object.class() != CKO_PRIVATE_KEY {
-        return Err(Error::new(ErrorCode::KeyTypeInconsistent, "the object is not a private key"));
+    if !matches!(object.class(), CKO_PRIVATE_KEY | CKO_SECRET_KEY) {
+        return Err(Error::new(
+            ErrorCode::KeyTypeInconsistent,
+            "the object is neither a private nor a secret key",
+        ));
     }
     if matches!(
         object.attributes().value(CKA_ALLOWED_MECHANISMS),

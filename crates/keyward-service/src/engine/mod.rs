@@ -312,6 +312,14 @@ impl Engine {
                 let access = self.access(call)?;
                 self.decrypt(call, access, decrypt).await
             }
+            Operation::Encrypt(encrypt) => {
+                let access = self.access(call)?;
+                self.encrypt(call, access, encrypt).await
+            }
+            Operation::Verify(verify) => {
+                let access = self.access(call)?;
+                self.verify(call, access, verify).await
+            }
             _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
         }
     }
@@ -321,6 +329,7 @@ impl Engine {
     async fn plan(&self, call: &Call, operation: &Operation) -> Result<Plan> {
         match operation {
             Operation::Login(login) => self.login(call, login).await,
+            Operation::GenerateKey(generate) => self.generate_key(call, generate).await,
             Operation::GenerateKeyPair(generate) => self.generate_key_pair(call, generate).await,
             Operation::CreateObject(create) => self.create_object(call, create).await,
             Operation::CopyObject(copy) => self.copy_object(call, copy),

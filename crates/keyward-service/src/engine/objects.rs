@@ -47,6 +47,18 @@ impl Engine {
         Ok(Plan::new(changes, access.answer(Some(Answered::KeyPair(pair)))).about(subject))
     }
 
+    /// C_GenerateKey.
+    pub(super) async fn generate_key(
+        &self,
+        call: &Call,
+        generate: &wire::GenerateKey,
+    ) -> Result<Plan> {
+        let access = self.access(call)?;
+        let template = Attributes::try_from(generate.template.clone())?;
+        let object = rules::generate_secret_key(generate.mechanism, template)?;
+        self.plan_new(call, &access, object)
+    }
+
     /// C_CreateObject.
     pub(super) async fn create_object(
         &self,

@@ -104,27 +104,9 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_SHA3_256 Family::Digest(Hash::Sha3_256), NONE, CKF_DIGEST, false;
     CKM_SHA3_384 Family::Digest(Hash::Sha3_384), NONE, CKF_DIGEST, false;
     CKM_SHA3_512 Family::Digest(Hash::Sha3_512), NONE, CKF_DIGEST, false;
-};
-
-/// Mechanisms that no call reaches yet, with the flags that they will have. They are not offered.
-pub const PREPARED: &[Mechanism] = registry! {
-    CKM_EC_EDWARDS_KEY_PAIR_GEN
-        Family::PairGeneration(CKK_EC_EDWARDS), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS, false;
-    CKM_EC_MONTGOMERY_KEY_PAIR_GEN
-        Family::PairGeneration(CKK_EC_MONTGOMERY), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS,
-        false;
-    CKM_ML_DSA_KEY_PAIR_GEN
-        Family::PairGeneration(CKK_ML_DSA), ML_DSA, CKF_GENERATE_KEY_PAIR, false;
-    CKM_ML_KEM_KEY_PAIR_GEN
-        Family::PairGeneration(CKK_ML_KEM), ML_KEM, CKF_GENERATE_KEY_PAIR, false;
-    CKM_DSA_KEY_PAIR_GEN Family::PairGeneration(CKK_DSA), DSA, CKF_GENERATE_KEY_PAIR, false;
-    CKM_DH_PKCS_KEY_PAIR_GEN Family::PairGeneration(CKK_DH), DH, CKF_GENERATE_KEY_PAIR, false;
     CKM_AES_KEY_GEN Family::SecretGeneration(CKK_AES), AES, CKF_GENERATE, false;
-    CKM_DES2_KEY_GEN Family::SecretGeneration(CKK_DES2), DES2, CKF_GENERATE, false;
-    CKM_DES3_KEY_GEN Family::SecretGeneration(CKK_DES3), DES3, CKF_GENERATE, false;
     CKM_GENERIC_SECRET_KEY_GEN
         Family::SecretGeneration(CKK_GENERIC_SECRET), SECRET, CKF_GENERATE, false;
-    CKM_HKDF_KEY_GEN Family::SecretGeneration(CKK_HKDF), SECRET, CKF_GENERATE, false;
     CKM_SHA_1_KEY_GEN Family::SecretGeneration(CKK_SHA_1_HMAC), SECRET, CKF_GENERATE, false;
     CKM_SHA224_KEY_GEN Family::SecretGeneration(CKK_SHA224_HMAC), SECRET, CKF_GENERATE, false;
     CKM_SHA256_KEY_GEN Family::SecretGeneration(CKK_SHA256_HMAC), SECRET, CKF_GENERATE, false;
@@ -138,30 +120,6 @@ pub const PREPARED: &[Mechanism] = registry! {
     CKM_SHA3_256_KEY_GEN Family::SecretGeneration(CKK_SHA3_256_HMAC), SECRET, CKF_GENERATE, false;
     CKM_SHA3_384_KEY_GEN Family::SecretGeneration(CKK_SHA3_384_HMAC), SECRET, CKF_GENERATE, false;
     CKM_SHA3_512_KEY_GEN Family::SecretGeneration(CKK_SHA3_512_HMAC), SECRET, CKF_GENERATE, false;
-
-    CKM_EDDSA Family::Eddsa, CURVE_25519, SIGN | OKP_FLAGS, false;
-    CKM_ML_DSA Family::MlDsa, ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA Family::HashMlDsa(None), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA224 Family::HashMlDsa(Some(Hash::Sha224)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA256 Family::HashMlDsa(Some(Hash::Sha256)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA384 Family::HashMlDsa(Some(Hash::Sha384)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA512 Family::HashMlDsa(Some(Hash::Sha512)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_224 Family::HashMlDsa(Some(Hash::Sha3_224)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_256 Family::HashMlDsa(Some(Hash::Sha3_256)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_384 Family::HashMlDsa(Some(Hash::Sha3_384)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_512 Family::HashMlDsa(Some(Hash::Sha3_512)), ML_DSA, SIGN, false;
-    CKM_ML_KEM Family::MlKem, ML_KEM, CKF_ENCAPSULATE | CKF_DECAPSULATE, false;
-    CKM_DSA Family::Dsa(None), DSA, SIGN, false;
-    CKM_DSA_SHA1 Family::Dsa(Some(Hash::Sha1)), DSA, SIGN, false;
-    CKM_DSA_SHA224 Family::Dsa(Some(Hash::Sha224)), DSA, SIGN, false;
-    CKM_DSA_SHA256 Family::Dsa(Some(Hash::Sha256)), DSA, SIGN, false;
-    CKM_DSA_SHA384 Family::Dsa(Some(Hash::Sha384)), DSA, SIGN, false;
-    CKM_DSA_SHA512 Family::Dsa(Some(Hash::Sha512)), DSA, SIGN, false;
-    CKM_MD5_RSA_PKCS Family::RsaPkcs(Some(Hash::Md5)), RSA, SIGN, false;
-    CKM_MD5 Family::Digest(Hash::Md5), NONE, CKF_DIGEST, false;
-
-    CKM_MD5_HMAC hmac(Hash::Md5), SECRET, SIGN, false;
-    CKM_MD5_HMAC_GENERAL hmac_general(Hash::Md5), SECRET, SIGN, false;
     CKM_SHA_1_HMAC hmac(Hash::Sha1), SECRET, SIGN, false;
     CKM_SHA_1_HMAC_GENERAL hmac_general(Hash::Sha1), SECRET, SIGN, false;
     CKM_SHA224_HMAC hmac(Hash::Sha224), SECRET, SIGN, false;
@@ -186,16 +144,58 @@ pub const PREPARED: &[Mechanism] = registry! {
     CKM_SHA3_512_HMAC_GENERAL hmac_general(Hash::Sha3_512), SECRET, SIGN, false;
     CKM_AES_CMAC Family::Cmac { cipher: BlockCipher::Aes, general: false }, AES, SIGN, false;
     CKM_AES_CMAC_GENERAL Family::Cmac { cipher: BlockCipher::Aes, general: true }, AES, SIGN, false;
+    CKM_AES_ECB aes(ModeName::Ecb), AES, CRYPT, false;
+    CKM_AES_CBC aes(ModeName::Cbc), AES, CRYPT, false;
+    CKM_AES_CBC_PAD aes(ModeName::CbcPad), AES, CRYPT, false;
+    CKM_AES_CTR aes(ModeName::Ctr), AES, CRYPT, false;
+    CKM_AES_GCM aes(ModeName::Gcm), AES, CRYPT, false;
+    CKM_AES_CCM aes(ModeName::Ccm), AES, CRYPT, false;
+};
+
+/// Mechanisms that no call reaches yet, with the flags that they will have. They are not offered.
+pub const PREPARED: &[Mechanism] = registry! {
+    CKM_EC_EDWARDS_KEY_PAIR_GEN
+        Family::PairGeneration(CKK_EC_EDWARDS), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS, false;
+    CKM_EC_MONTGOMERY_KEY_PAIR_GEN
+        Family::PairGeneration(CKK_EC_MONTGOMERY), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS,
+        false;
+    CKM_ML_DSA_KEY_PAIR_GEN
+        Family::PairGeneration(CKK_ML_DSA), ML_DSA, CKF_GENERATE_KEY_PAIR, false;
+    CKM_ML_KEM_KEY_PAIR_GEN
+        Family::PairGeneration(CKK_ML_KEM), ML_KEM, CKF_GENERATE_KEY_PAIR, false;
+    CKM_DSA_KEY_PAIR_GEN Family::PairGeneration(CKK_DSA), DSA, CKF_GENERATE_KEY_PAIR, false;
+    CKM_DH_PKCS_KEY_PAIR_GEN Family::PairGeneration(CKK_DH), DH, CKF_GENERATE_KEY_PAIR, false;
+    CKM_DES2_KEY_GEN Family::SecretGeneration(CKK_DES2), DES2, CKF_GENERATE, false;
+    CKM_DES3_KEY_GEN Family::SecretGeneration(CKK_DES3), DES3, CKF_GENERATE, false;
+    CKM_HKDF_KEY_GEN Family::SecretGeneration(CKK_HKDF), SECRET, CKF_GENERATE, false;
+
+    CKM_EDDSA Family::Eddsa, CURVE_25519, SIGN | OKP_FLAGS, false;
+    CKM_ML_DSA Family::MlDsa, ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA Family::HashMlDsa(None), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA224 Family::HashMlDsa(Some(Hash::Sha224)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA256 Family::HashMlDsa(Some(Hash::Sha256)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA384 Family::HashMlDsa(Some(Hash::Sha384)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA512 Family::HashMlDsa(Some(Hash::Sha512)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_224 Family::HashMlDsa(Some(Hash::Sha3_224)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_256 Family::HashMlDsa(Some(Hash::Sha3_256)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_384 Family::HashMlDsa(Some(Hash::Sha3_384)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_512 Family::HashMlDsa(Some(Hash::Sha3_512)), ML_DSA, SIGN, false;
+    CKM_ML_KEM Family::MlKem, ML_KEM, CKF_ENCAPSULATE | CKF_DECAPSULATE, false;
+    CKM_DSA Family::Dsa(None), DSA, SIGN, false;
+    CKM_DSA_SHA1 Family::Dsa(Some(Hash::Sha1)), DSA, SIGN, false;
+    CKM_DSA_SHA224 Family::Dsa(Some(Hash::Sha224)), DSA, SIGN, false;
+    CKM_DSA_SHA256 Family::Dsa(Some(Hash::Sha256)), DSA, SIGN, false;
+    CKM_DSA_SHA384 Family::Dsa(Some(Hash::Sha384)), DSA, SIGN, false;
+    CKM_DSA_SHA512 Family::Dsa(Some(Hash::Sha512)), DSA, SIGN, false;
+    CKM_MD5_RSA_PKCS Family::RsaPkcs(Some(Hash::Md5)), RSA, SIGN, false;
+    CKM_MD5 Family::Digest(Hash::Md5), NONE, CKF_DIGEST, false;
+
+    CKM_MD5_HMAC hmac(Hash::Md5), SECRET, SIGN, false;
+    CKM_MD5_HMAC_GENERAL hmac_general(Hash::Md5), SECRET, SIGN, false;
     CKM_DES3_CMAC Family::Cmac { cipher: BlockCipher::TripleDes, general: false }, DES, SIGN, false;
     CKM_DES3_CMAC_GENERAL
         Family::Cmac { cipher: BlockCipher::TripleDes, general: true }, DES, SIGN, false;
 
-    CKM_AES_ECB aes(ModeName::Ecb), AES, CRYPT | WRAP, false;
-    CKM_AES_CBC aes(ModeName::Cbc), AES, CRYPT | WRAP, false;
-    CKM_AES_CBC_PAD aes(ModeName::CbcPad), AES, CRYPT | WRAP, false;
-    CKM_AES_CTR aes(ModeName::Ctr), AES, CRYPT, false;
-    CKM_AES_GCM aes(ModeName::Gcm), AES, CRYPT | WRAP, false;
-    CKM_AES_CCM aes(ModeName::Ccm), AES, CRYPT | WRAP, false;
     CKM_DES3_ECB triple_des(ModeName::Ecb), DES, CRYPT | WRAP, false;
     CKM_DES3_CBC triple_des(ModeName::Cbc), DES, CRYPT | WRAP, false;
     CKM_DES3_CBC_PAD triple_des(ModeName::CbcPad), DES, CRYPT | WRAP, false;
