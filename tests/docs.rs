@@ -62,6 +62,7 @@ fn flags(mechanism: &Mechanism) -> String {
 }
 
 const FLAGS: &[(CK_FLAGS, &str)] = &[
+    (CKF_GENERATE, "GENERATE"),
     (CKF_GENERATE_KEY_PAIR, "GENERATE_KEY_PAIR"),
     (CKF_SIGN, "SIGN"),
     (CKF_VERIFY, "VERIFY"),
@@ -82,7 +83,8 @@ const PROLOGUE: &str = "\
 
 <!-- Made from REGISTRY in crates/keyward-token/src/mechanism/registry.rs by tests/docs.rs; do not edit. -->
 
-In the order of C_GetMechanismList. Key sizes are in bits, flags are those of C_GetMechanismInfo without their CKF_.
+In the order of C_GetMechanismList. Key sizes are in bits for key pairs and in bytes for
+secret keys, flags are those of C_GetMechanismInfo without their CKF_.
 \"tls\" says what the profile `tls` lists; there C_GetMechanismInfo also answers for CKM_SHA256, CKM_SHA384 and CKM_SHA512,
 because the JDK offers PSS only with hashes that it can ask about.
 
@@ -94,8 +96,10 @@ const EPILOGUE: &str = "
 EC keys are on the named curves P-224, P-256, P-384, P-521 and secp256k1; CKA_EC_PARAMS is the curve's OID, or its name as a
 PrintableString. An ECDSA signature is r || s, each as long as the curve's field (66 bytes for P-521).
 
-What happens where: digests, verification and encryption are done inside the module. For a signature by a mechanism with
-a hash the module makes the digest and sends only that. CKM_RSA_PKCS signs what it is given, which is a DER DigestInfo
+What happens where: digests, verification and encryption with public keys are done inside the module. For a signature by a
+mechanism with a hash the module makes the digest and sends only that. HMAC, CMAC and AES with a key of the token need the
+data: ECB, CBC and CTR work in steps of 512 KiB, and whatever comes in parts is answered part by part; GCM, CCM and
+authentication codes take at most 1,000,000 bytes, and decrypt nothing before the end. CKM_RSA_PKCS signs what it is given, which is a DER DigestInfo
 or, for TLS 1.1 and older, 36 bytes.
 
 PSS and OAEP take SHA-1, SHA-224 to SHA-512 and SHA3-224 to SHA3-512 as hashAlg and mgf, each on its own; a mechanism

@@ -118,7 +118,11 @@ fn every_mechanism_that_signs_makes_signatures_that_others_accept() {
         let digest = Sha256::digest(&message).to_vec();
         let rsa = generate_rsa(&session, true, b"rsa");
         let ec = [P256, P384, P521].map(|curve| generate_ec(&session, curve, true, b"ec"));
-        let signers = REGISTRY.iter().filter(|mechanism| mechanism.flags & CKF_SIGN != 0);
+        // Authentication codes are in tests/state_machine/ciphers.rs.
+        let code = |family| matches!(family, Family::Hmac { .. } | Family::Cmac { .. });
+        let signers = REGISTRY
+            .iter()
+            .filter(|mechanism| mechanism.flags & CKF_SIGN != 0 && !code(mechanism.family));
         let mut signed = 0;
         for mechanism in signers {
             let name = mechanism.name;

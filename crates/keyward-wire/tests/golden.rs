@@ -156,6 +156,36 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("sign-x509", sign(sign::Scheme::RsaX509(Done {}))),
         ("sign-ecdsa", sign(sign::Scheme::Ecdsa(Done {}))),
+        (
+            "generate_key",
+            Operation::GenerateKey(GenerateKey { mechanism: 0x1080, template: template.clone() }),
+        ),
+        (
+            "encrypt",
+            Operation::Encrypt(Encrypt {
+                key: Some(by_id()),
+                block: Some(Block {
+                    cipher: BlockCipher::Aes.into(),
+                    mode: Some(block::Mode::Cbc(vec![0x55; 16])),
+                }),
+                input: vec![0x99; 32],
+            }),
+        ),
+        (
+            "verify",
+            Operation::Verify(Verify {
+                of: Some(Sign {
+                    key: Some(by_blob()),
+                    scheme: Some(sign::Scheme::Hmac(Hmac {
+                        hash: Hash::Sha256.into(),
+                        length: 32,
+                    })),
+                    recoverable: false,
+                    input: b"message".to_vec(),
+                }),
+                code: vec![0xaa; 32],
+            }),
+        ),
         ("decrypt", decrypt(decrypt::Scheme::RsaPkcs1(Done {}))),
         (
             "decrypt-oaep",
@@ -302,6 +332,8 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("find", Answer::Find(FindResult { objects: vec![object()], cursor: b"cursor".to_vec() })),
         ("signature", Answer::Signature(bytes())),
         ("plaintext", Answer::Plaintext(bytes())),
+        ("ciphertext", Answer::Ciphertext(bytes())),
+        ("verified", Answer::Verified(Bytes { value: Vec::new(), sealed: vec![1, 0x66] })),
         (
             "key_pair",
             Answer::KeyPair(KeyPair { public_key: Some(object()), private_key: Some(object()) }),
