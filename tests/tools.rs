@@ -217,6 +217,31 @@ fn pkcs11_tool_tests_the_module_itself() {
     assert!(said.contains("No errors"), "{said}");
 }
 
+#[test]
+fn pkcs11_tool_encrypts_with_a_secret_key_of_the_token() {
+    let host = Host::new();
+    host.pkcs11(&["--keygen", "--key-type", "AES:32", "--id", "05", "--label", "secret"]);
+    let plain = b"more than a block, and not whole blocks";
+    host.openssl.file("plain", plain);
+    let key =
+        ["--id", "05", "--mechanism", "AES-CBC-PAD", "--iv", "000102030405060708090a0b0c0d0e0f"];
+    host.pkcs11(&[&["--encrypt", "-i", "plain", "-o", "encrypted"], &key[..]].concat());
+    let encrypted = host.openssl.read("encrypted");
+    assert_eq!(encrypted.len(), 48);
+    host.pkcs11(&[&["--decrypt", "-i", "encrypted", "-o", "decrypted"], &key[..]].concat());
+    assert_eq!(host.openssl.read("decrypted"), plain);
+    assert!(host.service.count(TOKEN, "encrypt") > 0 && host.service.count(TOKEN, "decrypt") > 0);
+}
+
+/// Threads of pkcs11-tool's own: one initialises, the others come in.
+#[test]
+fn pkcs11_tool_tests_threads() {
+    let host = Host::new();
+    let said = host.pkcs11(&["--test-threads", "IN", "--test-threads", "ILGISLT0"]);
+    assert!(said.contains("all threads have ended"), "{said}");
+    assert!(!said.contains("CKR_GENERAL_ERROR") && !said.contains("ERROR"), "{said}");
+}
+
 /// GnuTLS's p11tool names objects by URL.
 #[test]
 fn p11tool_lists_and_exports() {
