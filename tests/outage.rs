@@ -209,8 +209,8 @@ fn what_needs_no_service_works_without() {
         let mut info = CK_SLOT_INFO::default();
         assert_eq!(call!(module, C_GetSlotInfo(0, &raw mut info)), CKR_OK);
         assert_eq!(info.flags, CKF_TOKEN_PRESENT);
-        let mut mechanisms = [0; 64];
-        let mut count = 64;
+        let mut mechanisms = [0; 256];
+        let mut count = 256;
         let rv = call!(module, C_GetMechanismList(0, mechanisms.as_mut_ptr(), &raw mut count));
         assert_eq!(rv, CKR_OK);
         assert!(mechanisms[..count as usize].contains(&CKM_ECDSA));
