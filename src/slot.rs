@@ -12,12 +12,16 @@ use keyward_wire::response::Result as Answer;
 use keyward_wire::{self as wire, ErrorCode, Response, Revision, Ticket, TokenInfo, UserType};
 
 use crate::error::{Error, Result};
-use crate::object::{self, Catalogue, Extent, Handles, Known, SessionObjects};
+use crate::object::{self, Catalogue, Extent, Handles, Known, Matches, SessionObjects};
 use crate::remote::{Asker, Remote, unexpected};
 
 /// A search asks the service whether the catalogue is still right when the last
 /// proof of that is older than this.
 const PROOF_LASTS: Duration = Duration::from_secs(1);
+
+/// Superseded keys too: they are no longer found, but whoever has the handle of
+/// one goes on with it.
+const SCOPE: wire::Scope = wire::Scope::Usable;
 
 /// How many objects one page of a search brings at most.
 const PAGE: u32 = 500;
@@ -113,6 +117,7 @@ impl Slot {
             pin: pin.filter(|_| !(by_certificate && user == UserType::User)).map(<[u8]>::to_vec),
             want_catalogue: user == UserType::User,
             known: None,
+            scope: SCOPE.into(),
         };
         self.state().info = None;
         let frames = remote
@@ -323,9 +328,7 @@ impl Slot {
         } else {
             let catalogue = self.fresh_catalogue(remote)?;
             match catalogue.extent {
-                Extent::Complete => {
-                    catalogue.search(template).into_iter().map(|(handle, _)| handle).collect()
-                }
+                Extent::Complete => catalogue.search(template),
                 Extent::Partial => self.search_remotely(remote, template)?,
             }
         };
@@ -417,7 +420,8 @@ impl Slot {
             state.catalogue.as_ref().map(|catalogue| catalogue.revision)
         };
         let started = Instant::now();
-        let frames = self.ask(remote, Operation::Catalogue(wire::Catalogue { known }))?;
+        let frames =
+            self.ask(remote, Operation::Catalogue(wire::Catalogue { known, scope: SCOPE.into() }))?;
         let newer = self.catalogue_of(frames)?;
         let mut state = self.state();
         let catalogue = match (newer, &state.catalogue) {
@@ -458,10 +462,11 @@ impl Slot {
         remote: &Remote,
         template: &Attributes,
     ) -> Result<Vec<CK_OBJECT_HANDLE>> {
-        let mut found = Vec::new();
+        let mut found = Matches::new(template);
         let mut cursor = Vec::new();
         loop {
-            let find = wire::Find { template: template.into(), cursor, most: PAGE };
+            let find =
+                wire::Find { template: template.into(), cursor, most: PAGE, scope: SCOPE.into() };
             let Answer::Find(page) = crate::remote::one(self.ask(remote, Operation::Find(find))?)?
             else {
                 return Err(unexpected());
@@ -474,10 +479,12 @@ impl Slot {
                 .into_iter()
                 .flatten()
                 .collect();
-            found.extend(entries.iter().map(|(handle, _)| *handle));
+            for (handle, known) in &entries {
+                found.add(*handle, known);
+            }
             self.edit(|catalogue| catalogue.with(entries, None));
             if page.cursor.is_empty() {
-                return Ok(found);
+                return Ok(found.handles());
             }
             cursor = page.cursor;
         }

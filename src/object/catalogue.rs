@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 use keyward_token::Attributes;
 use keyward_wire::Revision;
 
-use crate::object::Known;
+use crate::object::{Known, Matches};
 
 /// The attributes by which hosts look for objects.
 const INDEXED: [u64; 3] = [CKA_ID, CKA_SUBJECT, CKA_LABEL];
@@ -53,28 +53,32 @@ impl Catalogue {
         self.objects.get(&handle)
     }
 
-    /// The objects that match, in the order of their handles.
-    pub(crate) fn search(&self, template: &Attributes) -> Vec<(CK_OBJECT_HANDLE, &Known)> {
+    /// The handles of the objects that match, in their order.
+    pub(crate) fn search(&self, template: &Attributes) -> Vec<CK_OBJECT_HANDLE> {
         let indexed = INDEXED
             .into_iter()
             .find_map(|attribute| Some((attribute, template.bytes(attribute)?.to_vec())));
-        let matches = |known: &Known| known.object.matches(template);
+        let mut found = Matches::new(template);
+        let mut look_at = |handle: CK_OBJECT_HANDLE, known: &Known| {
+            if known.object.matches(template) {
+                found.add(handle, known);
+            }
+        };
         match indexed {
-            Some(key) => self
-                .index
-                .get(&key)
-                .into_iter()
-                .flatten()
-                .filter_map(|handle| Some((*handle, self.objects.get(handle)?)))
-                .filter(|(_, known)| matches(known))
-                .collect(),
-            None => self
-                .objects
-                .iter()
-                .filter(|(_, known)| matches(known))
-                .map(|(handle, known)| (*handle, known))
-                .collect(),
+            Some(key) => {
+                for handle in self.index.get(&key).into_iter().flatten() {
+                    if let Some(known) = self.objects.get(handle) {
+                        look_at(*handle, known);
+                    }
+                }
+            }
+            None => {
+                for (handle, known) in &self.objects {
+                    look_at(*handle, known);
+                }
+            }
         }
+        found.handles()
     }
 
     /// The same with some objects added or replaced, others taken away.

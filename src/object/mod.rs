@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod handles;
+mod matches;
 mod session_objects;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use keyward_wire as wire;
 
 pub(crate) use catalogue::{Catalogue, Extent};
 pub(crate) use handles::Handles;
+pub(crate) use matches::Matches;
 pub(crate) use session_objects::SessionObjects;
 
 /// An object as the module has it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
+use keyward_token::stage::CKA_KEYWARD_STAGE;
 use keyward_token::{Attributes, Object, rules};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
@@ -63,6 +64,7 @@ impl Session {
             mechanism,
             public_template: public_template.into(),
             private_template: private_template.into(),
+            ..GenerateKeyPair::default()
         };
         let frames = self.slot.ask_for_change(remote, Operation::GenerateKeyPair(generate))?;
         let Answer::KeyPair(pair) = one(frames)? else { return Err(unexpected()) };
@@ -184,6 +186,7 @@ fn as_template(object: &Object) -> Attributes {
         CKA_KEY_GEN_MECHANISM,
         CKA_ALWAYS_SENSITIVE,
         CKA_NEVER_EXTRACTABLE,
+        CKA_KEYWARD_STAGE,
     ] {
         template.remove(attribute);
     }

@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use cryptoki_sys::*;
-use keyward_token::{Attributes, key};
+use keyward_crypto::ec::Curve;
+use keyward_token::key::PublicKey;
+use keyward_token::{Attributes, Stage, key};
 use keyward_wire::catalogue_result::State;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{self as wire, Catalogue as CatalogueRequest, Find, LoginMode};
+use keyward_wire::{self as wire, Catalogue as CatalogueRequest, Find, LoginMode, Scope};
 
 use crate::admin::Admin;
 use crate::failure::Failure;
@@ -32,7 +34,7 @@ pub struct CertificateObject {
     pub certificate: Certificate,
 }
 
-/// All objects of a token.
+/// Objects of a token.
 pub struct Catalogue {
     token: String,
     objects: Vec<Object>,
@@ -42,31 +44,48 @@ pub struct Catalogue {
 /// Objects in an answer of Find.
 const MOST: u32 = 500;
 
-impl Catalogue {
+/// All objects of a token, by the stage that their key is in.
+pub struct Stages {
+    /// What is in use.
+    pub current: Catalogue,
+    /// Keys that are to take others' places.
+    pub pending: Catalogue,
+    /// Keys whose places others have taken.
+    pub superseded: Catalogue,
+}
+
+impl Stages {
     /// Asks the service for all objects of a token.
     ///
     /// # Errors
     /// As [`Admin::call`].
     pub fn load(admin: &Admin, token: &str) -> Result<Self> {
-        let mut found = Vec::new();
-        let mut too_large = false;
-        let mut by_certificate = false;
-        for answer in admin.call(token, Operation::Catalogue(CatalogueRequest { known: None }))? {
-            if let Answer::Catalogue(frame) = answer {
-                too_large |= frame.state() == State::TooLarge;
-                by_certificate |=
-                    frame.token.is_some_and(|token| token.login_mode() == LoginMode::Certificate);
-                found.extend(frame.objects);
+        let (mut current, mut pending, mut superseded) = (Vec::new(), Vec::new(), Vec::new());
+        for object in objects(admin, token, Scope::All)? {
+            match object.stage() {
+                Stage::Current => current.push(object),
+                Stage::Pending { .. } => pending.push(object),
+                Stage::Superseded { .. } => superseded.push(object),
             }
         }
-        if too_large {
-            found = find_all(admin, token)?;
-        }
-        let objects = found.into_iter().map(Object::try_from).collect::<Result<Vec<_>>>()?;
-        // No key at all may mean that this identity is not shown any.
-        if !by_certificate && !objects.iter().any(|object| object.class() == CKO_PRIVATE_KEY) {
-            admin.must_administer()?;
-        }
+        Ok(Self {
+            current: Catalogue::new(token, current),
+            pending: Catalogue::new(token, pending),
+            superseded: Catalogue::new(token, superseded),
+        })
+    }
+}
+
+impl Catalogue {
+    /// Asks the service for the objects of a token that are in use.
+    ///
+    /// # Errors
+    /// As [`Admin::call`].
+    pub fn load(admin: &Admin, token: &str) -> Result<Self> {
+        Ok(Self::new(token, objects(admin, token, Scope::Current)?))
+    }
+
+    fn new(token: &str, objects: Vec<Object>) -> Self {
         let certificates = objects
             .iter()
             .filter(|object| object.class() == CKO_CERTIFICATE)
@@ -77,7 +96,7 @@ impl Catalogue {
                 Some(CertificateObject { object: object.clone(), certificate })
             })
             .collect();
-        Ok(Self { token: token.to_owned(), objects, certificates })
+        Self { token: token.to_owned(), objects, certificates }
     }
 
     /// The private keys, by name.
@@ -109,6 +128,11 @@ impl Catalogue {
         names.extend(key.id_text());
         names.push(format!("0x{}", hex(key.id())));
         names
+    }
+
+    /// Whether a private key is meant by this.
+    pub fn has_key(&self, selector: &Selector) -> bool {
+        self.keys().into_iter().any(|key| selector.fits(key, &self.names(key)))
     }
 
     /// The one private key that is meant.
@@ -151,7 +175,8 @@ impl Catalogue {
 
     /// The key that has this DER SubjectPublicKeyInfo.
     pub fn key_with(&self, public_key_info: &[u8]) -> Option<&Object> {
-        self.keys().into_iter().find(|key| key.public_key_info() == Some(public_key_info))
+        let same = |info| PublicKey::is_same(info, public_key_info);
+        self.keys().into_iter().find(|key| key.public_key_info().is_some_and(same))
     }
 
     /// All certificates: those of keys first, by label.
@@ -237,6 +262,11 @@ impl Object {
         String::from_utf8_lossy(self.attributes.bytes(CKA_LABEL).unwrap_or_default()).into_owned()
     }
 
+    /// Where it stands while its key is replaced.
+    pub fn stage(&self) -> Stage {
+        Stage::of(&self.attributes)
+    }
+
     /// CKA_ID; empty if there is none.
     pub fn id(&self) -> &[u8] {
         self.attributes.bytes(CKA_ID).unwrap_or_default()
@@ -266,8 +296,7 @@ impl Object {
             }
             Some(CKK_EC) => {
                 let parameters = self.attributes.bytes(CKA_EC_PARAMS).unwrap_or_default();
-                let name = key::curve(parameters).map_or("?", keyward_crypto::ec::Curve::name);
-                format!("ec:{}", name.to_ascii_lowercase().replace('-', ""))
+                format!("ec:{}", key::curve(parameters).map_or("?".to_owned(), curve_name))
             }
             Some(other) => format!("{other:#x}"),
             None => String::new(),
@@ -283,11 +312,40 @@ impl TryFrom<wire::Object> for Object {
     }
 }
 
-fn find_all(admin: &Admin, token: &str) -> Result<Vec<wire::Object>> {
+/// A curve's name as `--type` takes it.
+pub fn curve_name(curve: Curve) -> String {
+    curve.name().to_ascii_lowercase().replace('-', "")
+}
+
+fn objects(admin: &Admin, token: &str, scope: Scope) -> Result<Vec<Object>> {
+    let mut found = Vec::new();
+    let mut too_large = false;
+    let mut by_certificate = false;
+    let request = CatalogueRequest { known: None, scope: scope.into() };
+    for answer in admin.call(token, Operation::Catalogue(request))? {
+        if let Answer::Catalogue(frame) = answer {
+            too_large |= frame.state() == State::TooLarge;
+            by_certificate |=
+                frame.token.is_some_and(|token| token.login_mode() == LoginMode::Certificate);
+            found.extend(frame.objects);
+        }
+    }
+    if too_large {
+        found = find_all(admin, token, scope)?;
+    }
+    let objects = found.into_iter().map(Object::try_from).collect::<Result<Vec<_>>>()?;
+    // No key at all may mean that this identity is not shown any.
+    if !by_certificate && !objects.iter().any(|object| object.class() == CKO_PRIVATE_KEY) {
+        admin.must_administer()?;
+    }
+    Ok(objects)
+}
+
+fn find_all(admin: &Admin, token: &str, scope: Scope) -> Result<Vec<wire::Object>> {
     let mut objects = Vec::new();
     let mut cursor = Vec::new();
     loop {
-        let find = Find { template: Vec::new(), cursor, most: MOST };
+        let find = Find { template: Vec::new(), cursor, most: MOST, scope: scope.into() };
         cursor = Vec::new();
         for answer in admin.call(token, Operation::Find(find))? {
             if let Answer::Find(found) = answer {

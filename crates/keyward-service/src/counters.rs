@@ -44,6 +44,8 @@ operations! {
     SetPin "set_pin",
     InitPin "init_pin",
     InitToken "init_token",
+    InstallCertificate "install_certificate",
+    RetireKey "retire_key",
     CreateToken "create_token",
     CreateIdentity "create_identity",
     ListIdentities "list_identities",

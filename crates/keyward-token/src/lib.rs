@@ -13,6 +13,8 @@ pub mod mechanism;
 pub mod object;
 mod recovery;
 pub mod rules;
+pub mod stage;
 
 pub use attribute::{Attributes, Kind, Value};
 pub use object::Object;
+pub use stage::Stage;

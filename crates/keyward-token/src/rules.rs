@@ -9,6 +9,7 @@ use crate::attribute::{self, Attributes, UNAVAILABLE, Value, value_invalid};
 use crate::certificate::Parts;
 use crate::key::{PrivateKey, PublicKey};
 use crate::object::Object;
+use crate::stage::{CKA_KEYWARD_STAGE, Stage};
 
 mod classes;
 mod defaults;
@@ -82,6 +83,7 @@ pub fn copy(source: &Object, template: &Attributes) -> Result<Object> {
     }
     let mut copied = source.clone();
     copied.attributes_mut().remove(CKA_UNIQUE_ID);
+    Stage::Current.put(&mut copied);
     for (attribute, value) in template.iter() {
         match (attribute, value) {
             (CKA_TOKEN | CKA_MODIFIABLE, _) => {}
@@ -192,6 +194,7 @@ fn is_made_by_token(attribute: u64) -> bool {
             | CKA_KEY_GEN_MECHANISM
             | CKA_ALWAYS_SENSITIVE
             | CKA_NEVER_EXTRACTABLE
+            | CKA_KEYWARD_STAGE
     )
 }
 
@@ -232,7 +235,7 @@ fn may_change(object: &Object, attribute: u64, value: &Value) -> Result<()> {
         }
         (CKA_ISSUER | CKA_SERIAL_NUMBER | CKA_URL, _) => object.class() == CKO_CERTIFICATE,
         (CKA_VALUE | CKA_APPLICATION | CKA_OBJECT_ID, _) => object.class() == CKO_DATA,
-        (vendor, _) => vendor >= CKA_VENDOR_DEFINED,
+        (vendor, _) => vendor >= CKA_VENDOR_DEFINED && !is_made_by_token(vendor),
     };
     if allowed { Ok(()) } else { Err(read_only(attribute)) }
 }

@@ -125,6 +125,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                 pin: Some(b"1234".to_vec()),
                 want_catalogue: true,
                 known: Some(revision()),
+                scope: Scope::Current.into(),
             }),
         ),
         (
@@ -134,15 +135,27 @@ fn requests() -> Vec<(&'static str, Request)> {
                 pin: None,
                 want_catalogue: false,
                 known: None,
+                scope: Scope::Current.into(),
             }),
         ),
-        ("catalogue", Operation::Catalogue(Catalogue { known: Some(revision()) })),
+        (
+            "catalogue",
+            Operation::Catalogue(Catalogue {
+                known: Some(revision()),
+                scope: Scope::Current.into(),
+            }),
+        ),
+        (
+            "catalogue-scope",
+            Operation::Catalogue(Catalogue { known: None, scope: Scope::Usable.into() }),
+        ),
         (
             "find",
             Operation::Find(Find {
                 template: template.clone(),
                 cursor: b"cursor".to_vec(),
                 most: 100,
+                scope: Scope::Current.into(),
             }),
         ),
         ("sign", sign(sign::Scheme::RsaPkcs1(Done {}))),
@@ -202,8 +215,32 @@ fn requests() -> Vec<(&'static str, Request)> {
                 mechanism: 0x1040,
                 public_template: template.clone(),
                 private_template: template.clone(),
+                successor_of: String::new(),
             }),
         ),
+        (
+            "generate_key_pair-successor",
+            Operation::GenerateKeyPair(GenerateKeyPair {
+                mechanism: 0x1040,
+                public_template: template.clone(),
+                private_template: template.clone(),
+                successor_of: "0f".repeat(16),
+            }),
+        ),
+        ("find-scope", Operation::Find(Find { scope: Scope::All.into(), ..Find::default() })),
+        (
+            "login-scope",
+            Operation::Login(Login { scope: Scope::Usable.into(), ..Login::default() }),
+        ),
+        (
+            "install_certificate",
+            Operation::InstallCertificate(InstallCertificate {
+                key: "0f".repeat(16),
+                certificate: Some(Attributes { attributes: template.clone() }),
+                authorities: vec![Attributes { attributes: template.clone() }],
+            }),
+        ),
+        ("retire_key", Operation::RetireKey(RetireKey { unique_id: "0f".repeat(16) })),
         ("create_object", Operation::CreateObject(CreateObject { template: template.clone() })),
         (
             "copy_object",

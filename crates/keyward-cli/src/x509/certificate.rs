@@ -33,6 +33,14 @@ pub struct Certificate {
     pub authority: bool,
 }
 
+/// What a certificate says besides.
+pub struct Extension {
+    /// Whether who does not know it must refuse the certificate.
+    pub critical: bool,
+    /// DER.
+    pub value: Vec<u8>,
+}
+
 impl Certificate {
     /// Reads a DER certificate.
     ///
@@ -94,6 +102,14 @@ impl Certificate {
     /// SHA-256 over the whole certificate, in hexadecimal.
     pub fn sha256(&self) -> String {
         hex(&Hash::Sha256.digest(&self.der))
+    }
+
+    /// An extension by its dotted OBJECT IDENTIFIER, if there is one.
+    pub fn extension(&self, id: &str) -> Option<Extension> {
+        let (_, parsed) = X509Certificate::from_der(&self.der).ok()?;
+        let extension =
+            parsed.extensions().iter().find(|extension| extension.oid.to_id_string() == id)?;
+        Some(Extension { critical: extension.critical, value: extension.value.to_vec() })
     }
 
     /// Whether subject and issuer are the same.

@@ -1,5 +1,8 @@
-//! Writing DER (X.690), as far as a certificate request needs it.
+//! Writing DER (X.690), as far as requests and certificates need it.
 
+use x509_parser::asn1_rs::{Any, FromDer};
+
+pub const INTEGER: u8 = 0x02;
 pub const BIT_STRING: u8 = 0x03;
 pub const OCTET_STRING: u8 = 0x04;
 pub const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -25,6 +28,12 @@ pub fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     }
     der.extend_from_slice(content);
     der
+}
+
+/// What is in one element; `None` if that is not all, or more.
+pub fn content(element: &[u8]) -> Option<&[u8]> {
+    let (_, any) = Any::from_der(element).ok().filter(|(rest, _)| rest.is_empty())?;
+    Some(any.data)
 }
 
 /// An element around other elements.

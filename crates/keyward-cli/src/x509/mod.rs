@@ -1,7 +1,8 @@
-//! What the command needs of X.509: certificate requests, names, and reading
-//! certificates.
+//! What the command needs of X.509: certificate requests, names, reading
+//! certificates, and issuing successors.
 
 pub mod certificate;
-mod der;
+pub mod der;
+pub mod issue;
 pub mod name;
 pub mod request;

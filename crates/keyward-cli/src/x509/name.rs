@@ -58,6 +58,11 @@ pub enum OtherName {
 }
 
 impl OtherName {
+    /// The DER GeneralNames of several, one after the other.
+    pub fn all(names: &[Self]) -> Vec<u8> {
+        names.iter().flat_map(Self::der).collect()
+    }
+
     /// The DER GeneralName.
     pub fn der(&self) -> Vec<u8> {
         match self {

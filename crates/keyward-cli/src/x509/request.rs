@@ -6,14 +6,13 @@ use keyward_crypto::digest::Hash;
 use keyward_crypto::ec::Curve;
 
 use crate::x509::der;
-use crate::x509::name::{OtherName, Subject};
 
 /// What a request asks for.
 pub struct CertificateRequest<'a> {
-    /// Whom the certificate is for.
-    pub subject: &'a Subject,
-    /// The subject's other names.
-    pub other_names: &'a [OtherName],
+    /// Whom the certificate is for: a DER Name.
+    pub subject: &'a [u8],
+    /// The DER GeneralNames of the subject, one after the other.
+    pub other_names: &'a [u8],
     /// DER SubjectPublicKeyInfo.
     pub public_key_info: &'a [u8],
 }
@@ -33,7 +32,7 @@ impl CertificateRequest<'_> {
         let attributes = self.attributes();
         let information = der::constructed(
             der::SEQUENCE,
-            &[&version, self.subject.der(), self.public_key_info, &attributes],
+            &[&version, self.subject, self.public_key_info, &attributes],
         );
         let mut bits = vec![0];
         bits.extend(sign(&algorithm.hash().digest(&information))?);
@@ -46,8 +45,8 @@ impl CertificateRequest<'_> {
         if self.other_names.is_empty() {
             return der::element(ATTRIBUTES, &[]);
         }
-        let names: Vec<u8> = self.other_names.iter().flat_map(OtherName::der).collect();
-        let value = der::element(der::OCTET_STRING, &der::element(der::SEQUENCE, &names));
+        let names = der::element(der::SEQUENCE, self.other_names);
+        let value = der::element(der::OCTET_STRING, &names);
         let extension = der::constructed(der::SEQUENCE, &[&SUBJECT_ALT_NAME, &value]);
         let extensions = der::element(der::SEQUENCE, &extension);
         let set = der::element(der::SET, &extensions);
@@ -83,7 +82,7 @@ impl Algorithm {
     }
 
     /// The DER AlgorithmIdentifier (RFC 5754 section 3).
-    fn identifier(self) -> Vec<u8> {
+    pub fn identifier(self) -> Vec<u8> {
         let dotted = match self {
             Self::Rsa => "1.2.840.113549.1.1.11",
             Self::Ecdsa(Hash::Sha384) => "1.2.840.10045.4.3.3",

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use keyward_wire::{Error, ErrorCode, LoginMode, Result};
+use keyward_token::Stage;
+use keyward_wire::{Error, ErrorCode, LoginMode, Result, Scope};
 
 use super::{Call, Engine};
 use crate::state::{StoredObject, Token};
@@ -82,6 +83,16 @@ impl Access {
     /// Whether the rights reach as far as an object.
     pub(super) fn sees(&self, object: &keyward_token::Object) -> bool {
         self.rights == Rights::User || !object.is_private()
+    }
+
+    /// Whether an object is one of those that are asked for.
+    pub(super) fn shows(&self, object: &keyward_token::Object, scope: Scope) -> bool {
+        let in_scope = match Stage::of(object.attributes()) {
+            Stage::Current => true,
+            Stage::Superseded { .. } => scope != Scope::Current,
+            Stage::Pending { .. } => scope == Scope::All,
+        };
+        in_scope && self.sees(object)
     }
 
     /// The object of this CKA_UNIQUE_ID, if it may be seen.

@@ -8,7 +8,9 @@ use std::vec::IntoIter;
 use keyward_token::Attributes;
 use keyward_wire::catalogue_result::State as CatalogueState;
 use keyward_wire::response::Result as Answered;
-use keyward_wire::{self as wire, CATALOGUE_LIMIT, CatalogueResult, Result, Revision, TokenInfo};
+use keyward_wire::{
+    self as wire, CATALOGUE_LIMIT, CatalogueResult, Result, Revision, Scope, TokenInfo,
+};
 use prost::Message;
 
 use super::access::Access;
@@ -31,13 +33,15 @@ pub(crate) struct Frames {
 impl Engine {
     /// The catalogue of what may be seen, or that it is the known one.
     ///
-    /// The known revision counts for the same rights only, and the client says
-    /// it only then: what a user sees at a revision is more than what is public.
+    /// The known revision counts for the same rights and scope only, and the
+    /// client says it only then: what a user sees at a revision is more than
+    /// what is public.
     pub(super) fn catalogue(
         &self,
         call: &Call,
         access: &Access,
         known: Option<&Revision>,
+        scope: Scope,
     ) -> Frames {
         let mut frames = Frames {
             state: CatalogueState::Complete,
@@ -54,7 +58,7 @@ impl Engine {
             .token
             .objects
             .values()
-            .filter(|stored| access.sees(&stored.object))
+            .filter(|stored| access.shows(&stored.object, scope))
             .cloned()
             .collect();
         let length: usize = visible.iter().map(|stored| encoded_length(stored)).sum();
@@ -81,7 +85,8 @@ impl Engine {
         let mut length = 0;
         for stored in access.token.objects.range::<str, _>((after, Bound::Unbounded)) {
             let (unique_id, stored) = stored;
-            if !(access.sees(&stored.object) && stored.object.matches(&template)) {
+            let shown = access.shows(&stored.object, find.scope());
+            if !(shown && stored.object.matches(&template)) {
                 continue;
             }
             length += encoded_length(stored);

@@ -9,6 +9,7 @@ mod keys;
 mod objects;
 mod pins;
 mod repeat;
+mod rotation;
 mod sealed;
 mod tickets;
 mod tokens;
@@ -297,7 +298,8 @@ impl Engine {
             Operation::Backup(backup) => self.backup(call, backup).await,
             Operation::Catalogue(catalogue) => {
                 let access = self.access(call)?;
-                let frames = self.catalogue(call, &access, catalogue.known.as_ref());
+                let (known, scope) = (catalogue.known.as_ref(), catalogue.scope());
+                let frames = self.catalogue(call, &access, known, scope);
                 Ok(Answer { frames: Some(Frames::Catalogue(frames)), ..access.answer(None) })
             }
             Operation::Find(find) => {
@@ -335,6 +337,8 @@ impl Engine {
             Operation::CopyObject(copy) => self.copy_object(call, copy),
             Operation::SetAttributes(set) => self.set_attributes(call, set),
             Operation::DestroyObject(destroy) => self.destroy_object(call, destroy),
+            Operation::InstallCertificate(install) => self.install_certificate(call, install),
+            Operation::RetireKey(retire) => self.retire_key(call, retire),
             Operation::SetPin(set) => self.set_pin(call, set).await,
             Operation::InitPin(init) => self.init_pin(call, init).await,
             Operation::InitToken(init) => self.init_token(call, init).await,

@@ -1,7 +1,7 @@
 //! Objects: made, copied, changed, destroyed.
 
-use cryptoki_sys::CKM_EC_KEY_PAIR_GEN;
-use keyward_token::{Attributes, Object, rules};
+use cryptoki_sys::{CKA_ID, CKM_EC_KEY_PAIR_GEN};
+use keyward_token::{Attributes, Object, Stage, rules};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 use prost::Message;
@@ -10,7 +10,7 @@ use super::access::Access;
 use super::pins::DONE;
 use super::repeat::{Changes, Plan};
 use super::sealed::{Owner, encode};
-use super::{Call, Engine, malformed};
+use super::{Call, Engine, malformed, rotation};
 use crate::id::Id;
 use crate::store::paths;
 
@@ -31,12 +31,21 @@ impl Engine {
         let public_template = Attributes::try_from(generate.public_template.clone())?;
         let private_template = Attributes::try_from(generate.private_template.clone())?;
         let mechanism = generate.mechanism;
+        let stage = self.stage_of_successor(&access, &generate.successor_of)?;
         let (uid, deadline) = (call.identity.uid, call.deadline);
         let work = move || rules::generate_key_pair(mechanism, public_template, private_template);
-        let (public, private) = match mechanism {
+        let (mut public, mut private) = match mechanism {
             CKM_EC_KEY_PAIR_GEN => self.workers.run(uid, deadline, work).await?,
             _ => self.workers.run_slow(uid, deadline, work).await?,
         };
+        if stage != Stage::Current && !(public.is_token_object() && private.is_token_object()) {
+            return Err(Error::new(
+                ErrorCode::TemplateInconsistent,
+                "a key that is to take another's place is a token object, and its public half too",
+            ));
+        }
+        stage.put(&mut public);
+        stage.put(&mut private);
         let mut changes = Changes::default();
         let pair = wire::KeyPair {
             public_key: Some(self.place(call, &access, public, &mut changes)?),
@@ -72,6 +81,7 @@ impl Engine {
             .workers
             .run(call.identity.uid, call.deadline, move || rules::create(template))
             .await?;
+        rotation::must_fit_its_key(&access, &object)?;
         self.plan_new(call, &access, object)
     }
 
@@ -83,6 +93,7 @@ impl Engine {
             Source::Token(stored) => rules::copy(&stored.object, &template)?,
             Source::Session(object) => rules::copy(&object, &template)?,
         };
+        rotation::must_fit_its_key(&access, &copied)?;
         self.plan_new(call, &access, copied)
     }
 
@@ -95,6 +106,9 @@ impl Engine {
             Source::Token(stored) => {
                 access.may_write()?;
                 let changed = rules::change(&stored.object, &template)?;
+                if template.contains(CKA_ID) {
+                    rotation::must_fit_its_key(&access, &changed)?;
+                }
                 let view = fitting_view(&stored.unique_id, &changed)?;
                 let path = paths::object(access.token.id, &stored.unique_id);
                 changes.replace(path, stored.version, encode(&changed).to_vec());
@@ -147,7 +161,7 @@ impl Engine {
 
     /// Puts a new object where it belongs: into the token, or sealed into the
     /// client's hands. Answers what the client may see of it.
-    fn place(
+    pub(super) fn place(
         &self,
         call: &Call,
         access: &Access,
@@ -197,7 +211,7 @@ impl Engine {
 }
 
 /// What the client may see of an object, if it is short enough for a frame.
-fn fitting_view(unique_id: &str, object: &Object) -> Result<wire::Object> {
+pub(super) fn fitting_view(unique_id: &str, object: &Object) -> Result<wire::Object> {
     let view = wire::Object {
         unique_id: unique_id.to_owned(),
         attributes: (&object.visible()).into(),
@@ -209,7 +223,7 @@ fn fitting_view(unique_id: &str, object: &Object) -> Result<wire::Object> {
     Ok(view)
 }
 
-fn no_object() -> Error {
+pub(super) fn no_object() -> Error {
     Error::new(
         ErrorCode::ObjectHandleInvalid,
         "there is no such object, or it is private and the user has not logged in",

@@ -89,8 +89,9 @@ impl Engine {
         if attempt.is_some() {
             *(if officer { &mut info.so_pin } else { &mut info.user_pin }) = PinState::Fine.into();
         }
-        let frames =
-            login.want_catalogue.then(|| self.catalogue(call, &access, login.known.as_ref()));
+        let frames = login
+            .want_catalogue
+            .then(|| self.catalogue(call, &access, login.known.as_ref(), login.scope()));
         let result = Answered::Login(wire::LoginResult { token: Some(info) });
         let frames = frames.map(Frames::Catalogue);
         let answer = Answer { frames, ..access.answer(Some(result)) };

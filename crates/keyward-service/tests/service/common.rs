@@ -400,7 +400,16 @@ impl Client {
         &mut self,
         known: Option<wire::Revision>,
     ) -> (Vec<wire::Object>, Vec<Response>) {
-        let request = self.request(Operation::Catalogue(wire::Catalogue { known }));
+        self.catalogue_of(wire::Scope::Current, known).await
+    }
+
+    pub async fn catalogue_of(
+        &mut self,
+        scope: wire::Scope,
+        known: Option<wire::Revision>,
+    ) -> (Vec<wire::Object>, Vec<Response>) {
+        let request =
+            self.request(Operation::Catalogue(wire::Catalogue { known, scope: scope.into() }));
         let frames = self.frames(&request).await;
         let objects = frames
             .iter()
@@ -508,6 +517,7 @@ pub fn generate_p256(token: bool) -> Operation {
         mechanism: CKM_EC_KEY_PAIR_GEN,
         public_template: vec![boolean(CKA_TOKEN, token), bytes(CKA_EC_PARAMS, P256)],
         private_template: vec![boolean(CKA_TOKEN, token)],
+        ..wire::GenerateKeyPair::default()
     })
 }
 
@@ -517,6 +527,7 @@ pub fn generate_rsa(bits: u64) -> Operation {
         mechanism: CKM_RSA_PKCS_KEY_PAIR_GEN,
         public_template: vec![boolean(CKA_TOKEN, true), number(CKA_MODULUS_BITS, bits)],
         private_template: vec![boolean(CKA_TOKEN, true)],
+        ..wire::GenerateKeyPair::default()
     })
 }
 

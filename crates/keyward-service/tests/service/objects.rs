@@ -207,7 +207,7 @@ async fn a_catalogue_comes_in_frames_unless_it_is_known_or_too_large() {
         user_type: wire::UserType::User.into(),
         pin: Some(PIN.to_vec()),
         want_catalogue: true,
-        known: None,
+        ..wire::Login::default()
     });
     let request = client.request(login);
     let frames = client.frames(&request).await;
@@ -255,6 +255,7 @@ async fn a_search_goes_on_where_its_cursor_says() {
                 template: vec![bytes(CKA_LABEL, label.as_bytes())],
                 cursor,
                 most,
+                ..wire::Find::default()
             });
             let Answered::Find(page) = client.ask(find).await.unwrap() else { panic!() };
             assert!(page.objects.len() <= most as usize);

@@ -111,6 +111,24 @@ impl PublicKey {
         .map_err(from_crypto)
     }
 
+    /// Whether two DER SubjectPublicKeyInfo are of one key, however each is
+    /// written: a certificate may say RSASSA-PSS, or compress a point.
+    #[must_use]
+    pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+        let rsa = |info| RsaPublicKey::from_spki_der(info).ok();
+        let ec = |info| EcPublicKey::from_spki_der(info).ok();
+        one == other
+            || match (rsa(one), rsa(other)) {
+                (Some(one), Some(other)) => {
+                    one.modulus() == other.modulus()
+                        && one.public_exponent() == other.public_exponent()
+                }
+                _ => ec(one).zip(ec(other)).is_some_and(|(one, other)| {
+                    one.curve() == other.curve() && one.point() == other.point()
+                }),
+            }
+    }
+
     /// CKA_PUBLIC_KEY_INFO: a DER SubjectPublicKeyInfo; empty for DSA and Diffie-Hellman.
     #[must_use]
     pub fn info(&self) -> Vec<u8> {

@@ -181,3 +181,17 @@ fn a_search_by_a_sensitive_value_finds_nothing() {
     assert!(private.matches(&template(&[(CKA_ID, bytes(b"x"))])));
     assert!(!private.matches(&template(&[(CKA_VALUE, value)])));
 }
+
+#[test]
+fn only_the_token_says_where_an_object_stands_and_a_copy_is_current() {
+    let (public, mut private) = pair(&[]);
+    let stage = template(&[(CKA_KEYWARD_STAGE, bytes(b"superseded 7"))]);
+    assert_eq!(code(change(&private, &stage)), ErrorCode::AttributeReadOnly);
+    assert_eq!(code(copy(&public, &stage)), ErrorCode::AttributeReadOnly);
+    let data =
+        template(&[(CKA_CLASS, CKO_DATA.into()), (CKA_KEYWARD_STAGE, bytes(b"superseded 7"))]);
+    assert_eq!(code(create(data)), ErrorCode::AttributeReadOnly);
+    Stage::Superseded { since: 7 }.put(&mut private);
+    let copied = copy(&private, &template(&[])).unwrap();
+    assert_eq!(Stage::of(copied.attributes()), Stage::Current);
+}

@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::Args;
 use cryptoki_sys::*;
 use keyward_token::Attributes;
-use keyward_wire::CreateObject;
+use keyward_token::key::PublicKey;
 use keyward_wire::request::Operation;
+use keyward_wire::{self as wire, CreateObject};
 use serde::Serialize;
 
-use super::destroy;
 use crate::admin::{Admin, AdminArgs};
 use crate::catalogue::{Catalogue, Object};
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ pub struct Import {
     /// Import certificates of authorities only: none belongs to a key
     #[arg(long, conflicts_with_all = ["key", "replace"])]
     no_key: bool,
-    /// Destroy the certificate that the key has now
+    /// Put it in place of the certificate that the key has now
     #[arg(long)]
     replace: bool,
     /// PEM: the key's certificate, then each one's issuer
@@ -77,11 +77,10 @@ impl Import {
         let mut results = Vec::new();
         if let Some(own) = own {
             let key = matching_key(&catalogue, &token, selector.as_ref(), own)?;
-            let old: Vec<_> = catalogue
+            let (same, old): (Vec<_>, Vec<_>) = catalogue
                 .certificates_of(key)
                 .into_iter()
-                .filter(|entry| entry.certificate.der != own.der)
-                .collect();
+                .partition(|entry| entry.certificate.der == own.der);
             if let (Some(old), false) = (old.first(), self.replace) {
                 return Err(Failure::new(format!(
                     "key {:?} has another certificate, {} of serial number {}",
@@ -89,18 +88,22 @@ impl Import {
                     old.certificate.subject,
                     old.certificate.serial_number
                 ))
-                .hint("--replace takes it out once the new one is in")
+                .hint("--replace puts the new one in its place")
                 .into());
             }
+            let there = !same.is_empty();
             let name = catalogue.name(key);
-            results.push(target.import(own, key.id(), Some(&name))?);
-            for entry in old {
-                destroy(&admin, &token, &entry.object)?;
+            results.push(Imported::new(own, there, Some(&name)));
+            if !there || !old.is_empty() {
+                results.extend(
+                    others.iter().map(|other| Imported::new(other, target.has(other), None)),
+                );
+                install(&admin, &token, key, own, others)?;
+                return self.tell(&results);
             }
         }
         for other in others {
-            let id = authority_id(other);
-            results.push(target.import(other, id.as_bytes(), None)?);
+            results.push(target.import_authority(other)?);
         }
         self.tell(&results)
     }
@@ -132,27 +135,51 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn import(
-        &self,
-        certificate: &Certificate,
-        id: &[u8],
-        label: Option<&str>,
-    ) -> Result<Imported> {
-        let there = self.catalogue.certificates().iter().any(|entry| {
-            entry.certificate.der == certificate.der && (label.is_none() || entry.object.id() == id)
-        });
+    fn has(&self, certificate: &Certificate) -> bool {
+        self.catalogue.certificates().iter().any(|entry| entry.certificate.der == certificate.der)
+    }
+
+    fn import_authority(&self, certificate: &Certificate) -> Result<Imported> {
+        let there = self.has(certificate);
         if !there {
-            let template = template(certificate, id, label);
+            let template = template(certificate, None);
             let operation = Operation::CreateObject(CreateObject { template: (&template).into() });
             self.admin.done(self.token, operation)?;
         }
-        Ok(Imported {
+        Ok(Imported::new(certificate, there, None))
+    }
+}
+
+impl Imported {
+    fn new(certificate: &Certificate, there: bool, key: Option<&str>) -> Self {
+        Self {
             subject: certificate.subject.clone(),
             sha256: certificate.sha256(),
             result: if there { "already_there" } else { "imported" },
-            key: label.map(str::to_owned),
-        })
+            key: key.map(str::to_owned),
+        }
     }
+}
+
+/// Puts a certificate and its issuers' under a key, all at once: in place of the
+/// certificate that a current key has, or of the key that a pending one succeeds.
+///
+/// # Errors
+/// As [`Admin::call`].
+pub fn install(
+    admin: &Admin,
+    token: &str,
+    key: &Object,
+    own: &Certificate,
+    authorities: &[Certificate],
+) -> Result<()> {
+    let wire = |template: Attributes| wire::Attributes { attributes: (&template).into() };
+    let operation = Operation::InstallCertificate(wire::InstallCertificate {
+        key: key.unique_id.clone(),
+        certificate: Some(wire(template(own, Some(key.id())))),
+        authorities: authorities.iter().map(|authority| wire(template(authority, None))).collect(),
+    });
+    admin.done(token, operation)
 }
 
 /// The key of a certificate: the one that was named, or the one that fits.
@@ -175,7 +202,7 @@ fn matching_key<'a>(
         });
     };
     let named = catalogue.key(selector)?;
-    if named.public_key_info() == Some(own.parts.public_key_info.as_slice()) {
+    if fits(named, own) {
         return Ok(named);
     }
     let failure = Failure::new(format!(
@@ -190,8 +217,17 @@ fn matching_key<'a>(
     .into())
 }
 
+/// Whether a certificate is for a key.
+pub fn fits(key: &Object, certificate: &Certificate) -> bool {
+    key.public_key_info()
+        .is_some_and(|info| PublicKey::is_same(info, &certificate.parts.public_key_info))
+}
+
 /// Each certificate must have been issued by the next one.
-fn check_order(certificates: &[Certificate]) -> Result<()> {
+///
+/// # Errors
+/// If one was not.
+pub fn check_order(certificates: &[Certificate]) -> Result<()> {
     for (index, pair) in certificates.windows(2).enumerate() {
         let [lower, upper] = pair else { continue };
         if lower.parts.issuer != upper.parts.subject {
@@ -209,24 +245,27 @@ fn check_order(certificates: &[Certificate]) -> Result<()> {
     Ok(())
 }
 
-fn template(certificate: &Certificate, id: &[u8], label: Option<&str>) -> Attributes {
+/// The object of a certificate: of the key with this CKA_ID, or an authority's.
+fn template(certificate: &Certificate, id: Option<&[u8]>) -> Attributes {
     let mut template = Attributes::new();
     template.set(CKA_CLASS, CKO_CERTIFICATE);
     template.set(CKA_CERTIFICATE_TYPE, CKC_X_509);
     template.set(CKA_TOKEN, true);
     template.set(CKA_PRIVATE, false);
-    template.set(CKA_ID, id);
     template.set(CKA_VALUE, certificate.der.clone());
     template.set(CKA_SUBJECT, certificate.parts.subject.clone());
     template.set(CKA_ISSUER, certificate.parts.issuer.clone());
     template.set(CKA_SERIAL_NUMBER, certificate.parts.serial_number.clone());
-    match label {
-        Some(label) => {
-            template.set(CKA_LABEL, label.as_bytes());
+    match id {
+        Some(id) => {
+            template.set(CKA_ID, id);
             template.set(CKA_CERTIFICATE_CATEGORY, CK_CERTIFICATE_CATEGORY_TOKEN_USER);
         }
         // A JVM takes labels for aliases: authorities have none.
-        None => template.set(CKA_CERTIFICATE_CATEGORY, CK_CERTIFICATE_CATEGORY_AUTHORITY),
+        None => {
+            template.set(CKA_ID, authority_id(certificate).into_bytes());
+            template.set(CKA_CERTIFICATE_CATEGORY, CK_CERTIFICATE_CATEGORY_AUTHORITY);
+        }
     }
     template
 }

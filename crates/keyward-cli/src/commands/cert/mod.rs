@@ -1,6 +1,6 @@
 //! `keyward cert`: the certificates of a token.
 
-mod import;
+pub mod import;
 
 use std::path::PathBuf;
 
@@ -98,8 +98,8 @@ impl RequestArgs {
         let catalogue = Catalogue::load(&admin, &token)?;
         let key = catalogue.key(&selector)?;
         let request = CertificateRequest {
-            subject: &self.subject,
-            other_names: &self.other_names,
+            subject: self.subject.der(),
+            other_names: &OtherName::all(&self.other_names),
             public_key_info: key
                 .public_key_info()
                 .context("the key does not show its public half")?,
@@ -114,7 +114,11 @@ impl RequestArgs {
     }
 }
 
-fn algorithm(key: &Object) -> Result<Algorithm> {
+/// How requests for a key are signed.
+///
+/// # Errors
+/// If it is neither RSA nor EC.
+pub fn algorithm(key: &Object) -> Result<Algorithm> {
     match key.attributes.number(CKA_KEY_TYPE) {
         Some(CKK_RSA) => Ok(Algorithm::Rsa),
         Some(CKK_EC) => {
@@ -126,7 +130,10 @@ fn algorithm(key: &Object) -> Result<Algorithm> {
 }
 
 /// Has the service sign a digest; the signature is as X.509 wants it.
-fn sign(
+///
+/// # Errors
+/// As [`Admin::call`].
+pub fn sign(
     admin: &Admin,
     token: &str,
     key: &Object,

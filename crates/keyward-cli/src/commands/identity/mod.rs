@@ -282,8 +282,9 @@ impl Order<'_> {
 
 /// A certificate request (PKCS#10, DER) for a key on P-256.
 fn certificate_request(key: &EcPrivateKey, name: &str) -> Result<Vec<u8>> {
+    let subject = Subject::common_name(name);
     let request = CertificateRequest {
-        subject: &Subject::common_name(name),
+        subject: subject.der(),
         other_names: &[],
         public_key_info: &key.public().spki_der(),
     };

@@ -16,7 +16,8 @@ use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use zeroize::Zeroizing;
 
-use super::{KeyView, key_template, new_id};
+use super::view::KeyView;
+use super::{key_template, new_id};
 use crate::admin::{Admin, AdminArgs};
 use crate::catalogue::{Catalogue, Object};
 use crate::failure::Failure;
@@ -80,7 +81,11 @@ impl Import {
     }
 }
 
-fn read_private_key(path: &Path) -> Result<PrivateKey> {
+/// Reads the private key of a file that nobody else can read.
+///
+/// # Errors
+/// If there is none, it is encrypted, or others can read it.
+pub fn read_private_key(path: &Path) -> Result<PrivateKey> {
     let mut file =
         File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
     let mut text = Zeroizing::new(Vec::new());

@@ -1,26 +1,31 @@
 //! `keyward key`: the keys of a token.
 
 mod import;
+mod retire;
+mod rotate;
+mod view;
 
+use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use cryptoki_sys::*;
-use keyward_crypto::digest::Hash;
 use keyward_crypto::ec::Curve;
 use keyward_token::Attributes;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{self as wire, DestroyObject, GenerateKeyPair, SetAttributes};
-use serde::Serialize;
 
 use self::import::Import;
+use self::retire::Retire;
+use self::rotate::Rotate;
+use self::view::KeyView;
 use crate::admin::{Admin, AdminArgs};
-use crate::catalogue::{Catalogue, Object};
+use crate::catalogue::{Catalogue, Object, Stages};
 use crate::commands::cert::CertificateView;
 use crate::failure::Failure;
-use crate::output::{self, Table, hex, yes_no};
+use crate::output::{self, Table, hex};
 use crate::selector::{Id, Selector};
 use crate::terminal::{self, quote};
 
@@ -48,6 +53,14 @@ pub enum KeyCommand {
     /// Give a key and its certificate another label (a JVM's alias)
     #[command(after_long_help = "Example:\n  keyward key rename --token node1 node1 node1-2027")]
     Rename(Rename),
+    /// Put another key and certificate in a key's place; the old key stays usable until it is retired
+    #[command(
+        after_long_help = "Examples:\n  keyward key rotate --token node1 node1 --out node1.csr\n  keyward key rotate --token node1 node1 --certificate node1-chain.pem\n  keyward key rotate --token node1 node1 --ca ca.pem --ca-key ca.key --days 90"
+    )]
+    Rotate(Rotate),
+    /// Destroy the keys in whose place another was put
+    #[command(after_long_help = "Example:\n  keyward key retire --token node1 node1 --after 24h")]
+    Retire(Retire),
     /// Destroy a key
     #[command(after_long_help = "Example:\n  keyward key delete --token node1 node1-2026")]
     Delete(Delete),
@@ -65,6 +78,8 @@ impl KeyCommand {
             Self::Show(args) => args.run(),
             Self::Import(args) => args.run(),
             Self::Rename(args) => args.run(),
+            Self::Rotate(args) => args.run(),
+            Self::Retire(args) => args.run(),
             Self::Delete(args) => args.run(),
         }
     }
@@ -93,6 +108,15 @@ impl FromStr for KeyType {
             _ => {
                 Err("a key is rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384 or ec:p521".to_owned())
             }
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa(bits) => write!(f, "rsa:{bits}"),
+            Self::Ec(curve) => write!(f, "ec:{}", crate::catalogue::curve_name(*curve)),
         }
     }
 }
@@ -139,8 +163,34 @@ impl Generate {
         let admin = Admin::open(&self.admin)?;
         let catalogue = Catalogue::load(&admin, &self.token)?;
         let id = new_id(&catalogue, &self.label, self.id)?;
-        let mut public = key_template(&self.label, &id);
-        let mut private = key_template(&self.label, &id);
+        let pair = NewPair {
+            key_type: self.key_type,
+            label: &self.label,
+            id: &id,
+            extractable: self.extractable == YesNo::Yes,
+            successor_of: "",
+        };
+        let (public, private) = pair.generate(&admin, &self.token)?;
+        let view = KeyView::new(&self.token, &private, Some(&public), Vec::new());
+        if self.json { output::json(&view) } else { view.print() }
+    }
+}
+
+/// A key pair that is to be made.
+struct NewPair<'a> {
+    key_type: KeyType,
+    label: &'a str,
+    id: &'a [u8],
+    extractable: bool,
+    /// CKA_UNIQUE_ID of the key whose place it is to take; empty: of none.
+    successor_of: &'a str,
+}
+
+impl NewPair<'_> {
+    /// Has it made: the public half and the private one.
+    fn generate(&self, admin: &Admin, token: &str) -> Result<(Object, Object)> {
+        let mut public = key_template(self.label, self.id);
+        let mut private = key_template(self.label, self.id);
         let mechanism = match self.key_type {
             KeyType::Rsa(bits) => {
                 public.set(CKA_MODULUS_BITS, bits);
@@ -154,23 +204,21 @@ impl Generate {
         public.set(CKA_PRIVATE, false);
         private.set(CKA_PRIVATE, true);
         private.set(CKA_SENSITIVE, true);
-        private.set(CKA_EXTRACTABLE, self.extractable == YesNo::Yes);
+        private.set(CKA_EXTRACTABLE, self.extractable);
         let operation = Operation::GenerateKeyPair(GenerateKeyPair {
             mechanism,
             public_template: (&public).into(),
             private_template: (&private).into(),
+            successor_of: self.successor_of.to_owned(),
         });
-        let pair = admin.one(&self.token, operation, |answer| match answer {
+        let pair = admin.one(token, operation, |answer| match answer {
             Answer::KeyPair(pair) => Some(pair),
             _ => None,
         })?;
         let object = |object: Option<wire::Object>| {
             Object::try_from(object.context("the service gave half a key pair")?)
         };
-        let public = object(pair.public_key)?;
-        let private = object(pair.private_key)?;
-        let view = KeyView::new(&self.token, &private, Some(&public), Vec::new());
-        if self.json { output::json(&view) } else { view.print() }
+        Ok((object(pair.public_key)?, object(pair.private_key)?))
     }
 }
 
@@ -190,26 +238,32 @@ pub struct List {
 impl List {
     fn run(self) -> Result<()> {
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &self.token)?;
-        let keys: Vec<_> =
-            catalogue.keys().iter().map(|key| KeyView::of(&catalogue, &self.token, key)).collect();
+        let stages = Stages::load(&admin, &self.token)?;
+        let keys: Vec<_> = [&stages.current, &stages.pending, &stages.superseded]
+            .into_iter()
+            .flat_map(|catalogue| {
+                let view = |key| KeyView::of(catalogue, &self.token, key);
+                catalogue.keys().into_iter().map(view).collect::<Vec<_>>()
+            })
+            .collect();
         if self.json {
             output::json(&keys)?;
         } else {
-            let mut table = Table::new(["KEY", "TYPE", "ID", "CERTIFICATE", "EXPIRES"]);
+            let mut table = Table::new(["KEY", "TYPE", "ID", "STATE", "CERTIFICATE", "EXPIRES"]);
             for key in &keys {
                 let certificate = key.certificates.first();
                 table.row([
                     key.name.clone(),
                     key.key_type.clone(),
                     key.id.clone(),
+                    key.state(),
                     certificate.map_or_else(|| "none".to_owned(), |it| it.subject.clone()),
                     certificate.map(CertificateView::expiry).unwrap_or_default(),
                 ]);
             }
             table.print(&format!("token {:?} has no key", self.token))?;
         }
-        warn_of_several(&catalogue, &self.token);
+        warn_of_several(&stages.current, &self.token);
         Ok(())
     }
 }
@@ -237,14 +291,22 @@ impl Show {
         let selector = Selector::new(self.label.as_deref(), self.id.as_ref())?;
         let token = selector.token(self.token.as_deref())?;
         let admin = Admin::open(&self.admin)?;
-        let catalogue = Catalogue::load(&admin, &token)?;
-        let view = KeyView::of(&catalogue, &token, catalogue.key(&selector)?);
+        let stages = Stages::load(&admin, &token)?;
+        // A key that is not current is meant only if no current one is.
+        let (catalogue, key) = [&stages.pending, &stages.superseded]
+            .into_iter()
+            .filter(|_| !stages.current.has_key(&selector))
+            .find(|catalogue| catalogue.has_key(&selector))
+            .map_or((&stages.current, stages.current.key(&selector)), |catalogue| {
+                (catalogue, catalogue.key(&selector))
+            });
+        let view = KeyView::of(catalogue, &token, key?);
         if self.json {
             output::json(&view)?;
         } else {
             view.print()?;
         }
-        warn_of_several(&catalogue, &token);
+        warn_of_several(&stages.current, &token);
         Ok(())
     }
 }
@@ -345,81 +407,6 @@ impl Delete {
         }
         terminal::note(&format!("key {:?} of token {token:?} is destroyed", catalogue.name(key)));
         Ok(())
-    }
-}
-
-/// A key as `--json` shows it.
-#[derive(Serialize)]
-struct KeyView {
-    token: String,
-    /// The label, else the label of the certificate, else the CKA_ID.
-    name: String,
-    label: String,
-    id: String,
-    #[serde(rename = "type")]
-    key_type: String,
-    unique_id: String,
-    public_unique_id: Option<String>,
-    public_key_sha256: Option<String>,
-    sensitive: bool,
-    extractable: bool,
-    certificates: Vec<CertificateView>,
-}
-
-impl KeyView {
-    fn of(catalogue: &Catalogue, token: &str, key: &Object) -> Self {
-        let certificates = catalogue
-            .certificates_of(key)
-            .into_iter()
-            .map(|entry| CertificateView::of(catalogue, entry))
-            .collect();
-        let name = catalogue.name(key);
-        Self { name, ..Self::new(token, key, catalogue.public_of(key), certificates) }
-    }
-
-    fn new(
-        token: &str,
-        key: &Object,
-        public: Option<&Object>,
-        certificates: Vec<CertificateView>,
-    ) -> Self {
-        Self {
-            token: token.to_owned(),
-            name: key.label(),
-            label: key.label(),
-            id: hex(key.id()),
-            key_type: key.key_type(),
-            unique_id: key.unique_id.clone(),
-            public_unique_id: public.map(|public| public.unique_id.clone()),
-            public_key_sha256: key
-                .public_key_info()
-                .or_else(|| public.and_then(Object::public_key_info))
-                .map(|information| hex(&Hash::Sha256.digest(information))),
-            sensitive: key.attributes.is_true(CKA_SENSITIVE),
-            extractable: key.attributes.is_true(CKA_EXTRACTABLE),
-            certificates,
-        }
-    }
-
-    fn print(&self) -> Result<()> {
-        let mut pairs = vec![
-            ("Key", self.name.clone()),
-            ("Token", self.token.clone()),
-            ("Type", self.key_type.clone()),
-            ("Id", self.id.clone()),
-            ("Public key SHA-256", self.public_key_sha256.clone().unwrap_or_default()),
-            ("Sensitive", yes_no(self.sensitive).to_owned()),
-            ("Extractable", yes_no(self.extractable).to_owned()),
-        ];
-        for certificate in &self.certificates {
-            pairs.push(("Certificate", certificate.subject.clone()));
-            pairs.push(("  issued by", certificate.issuer.clone()));
-            pairs.push(("  expires", certificate.expiry()));
-        }
-        if self.certificates.is_empty() {
-            pairs.push(("Certificate", "none".to_owned()));
-        }
-        output::pairs(&pairs)
     }
 }
 
