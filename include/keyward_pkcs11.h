@@ -19,8 +19,14 @@
 /*
  * Environment: KEYWARD_CONFIG names the config file, else it is
  * /etc/keyward/client.toml. KEYWARD_PKCS11_LOG=error|trace logs to stderr.
- * There are no vendor-defined mechanisms, attributes or return values.
+ * There are no vendor-defined mechanisms or return values, and one attribute.
  */
+
+/*
+ * Bytes, for reading only, on the objects of a key that another key has
+ * replaced: the word superseded, a blank, and since when, in seconds since 1970-01-01 UTC.
+ */
+#define CKA_KEYWARD_STAGE 0xcb570001UL
 
 #ifdef __cplusplus
 extern "C" {

@@ -294,7 +294,14 @@ impl Slot {
                 return Ok(known.clone());
             }
         }
-        Err(Error::new(CKR_OBJECT_HANDLE_INVALID, "no visible object has this handle"))
+        Err(match self.handles.unique_id(handle) {
+            Some(_) => Error::new(
+                CKR_OBJECT_HANDLE_INVALID,
+                "the object of this handle is gone or not visible; if it is a key, was it retired? \
+                 Then load the keystore anew",
+            ),
+            None => Error::new(CKR_OBJECT_HANDLE_INVALID, "no visible object has this handle"),
+        })
     }
 
     /// The key for an operation, by its handle.

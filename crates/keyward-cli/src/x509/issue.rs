@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use keyward_crypto::PrivateKey;
 use keyward_crypto::digest::Hash;
 use keyward_crypto::ec::signature_to_der;
+use keyward_token::key::PublicKey;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
@@ -14,12 +15,10 @@ use crate::x509::certificate::{Certificate, Extension};
 use crate::x509::der;
 use crate::x509::request::Algorithm;
 
-/// Who issues.
+/// Who issues: an authority with its own key.
 pub struct Issuer<'a> {
-    /// The authority's certificate.
-    pub certificate: &'a Certificate,
-    /// Its key.
-    pub key: &'a PrivateKey,
+    certificate: &'a Certificate,
+    key: &'a PrivateKey,
 }
 
 /// What a new certificate says.
@@ -36,25 +35,29 @@ pub struct Issued<'a> {
     pub days: u32,
 }
 
-impl Issuer<'_> {
+impl<'a> Issuer<'a> {
+    /// An authority by its certificate and key.
+    ///
+    /// # Errors
+    /// If the certificate is none of an authority, or the key is not its own.
+    pub fn new(certificate: &'a Certificate, key: &'a PrivateKey) -> Result<Self> {
+        let subject = &certificate.subject;
+        if !certificate.authority {
+            return Err(Failure::new(format!("{subject} is no certificate authority")).into());
+        }
+        if !PublicKey::is_same(&key.public_spki_der(), &certificate.parts.public_key_info) {
+            let sentence = format!("the key is not that of the authority {subject}");
+            return Err(Failure::new(sentence).into());
+        }
+        Ok(Self { certificate, key })
+    }
+
     /// Issues a certificate.
     ///
     /// # Errors
-    /// If the key is not that of the authority, the certificate is none of an
-    /// authority, or has ended.
+    /// If the authority's own has expired.
     pub fn issue(&self, issued: &Issued<'_>) -> Result<Certificate> {
         let authority = self.certificate;
-        if !keyward_token::key::PublicKey::is_same(
-            &self.key.public_spki_der(),
-            &authority.parts.public_key_info,
-        ) {
-            let sentence = format!("the key is not that of the authority {}", authority.subject);
-            return Err(Failure::new(sentence).into());
-        }
-        if !authority.authority {
-            let sentence = format!("{} is no certificate authority", authority.subject);
-            return Err(Failure::new(sentence).into());
-        }
         let now = OffsetDateTime::now_utc();
         let ends = OffsetDateTime::from_unix_timestamp(authority.not_after)?
             .min(now + Duration::days(i64::from(issued.days)));

@@ -190,6 +190,6 @@ fn usable(object: &Object, usage: u64) -> Result<()> {
 fn no_key() -> Error {
     Error::new(
         ErrorCode::KeyHandleInvalid,
-        "there is no such key, or it is private and the user has not logged in",
+        "there is no such key (was it retired?), or it is private and the user has not logged in",
     )
 }

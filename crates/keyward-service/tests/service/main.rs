@@ -12,6 +12,7 @@ mod login;
 mod objects;
 mod outages;
 mod replicas;
+mod rotation;
 mod start;
 mod tokens;
 mod wire;

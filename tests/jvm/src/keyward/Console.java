@@ -14,6 +14,7 @@ import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,7 +24,9 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.KeyStoreBuilderParameters;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLServerSocket;
 import javax.net.ssl.TrustManager;
@@ -41,8 +44,11 @@ public final class Console {
             + "  entry ALIAS                       class, encoded, chain; also takes the key for what follows\n"
             + "  services                          what the provider offers\n"
             + "  wrapper                           the class by which the provider calls the library; needs --add-opens\n"
-            + "  tls                               makes TLS contexts of the key store\n"
-            + "  handshake COUNT PROTOCOL SUITE    between these contexts, mutual, 127.0.0.1\n"
+            + "  tls [NAME [KMF]]                  makes TLS contexts of the key store; SunX509 unless another KMF is named\n"
+            + "  handshake COUNT PROTOCOL SUITE [NAME]\n"
+            + "                                    between these contexts, mutual, 127.0.0.1; peer= is the server's serial number\n"
+            + "  stream PROTOCOL SUITE NAME        handshakes of these contexts one after the other, until\n"
+            + "  unstream                          ends that; done= and failed= say how many there were\n"
             + "  sign SCHEME COUNT THREADS         with the key of the last entry; verified in software\n"
             + "  relay SCHEME COUNT                begun, fed and ended on three threads\n"
             + "  abandon SCHEME COUNT              begun and not ended\n"
@@ -60,12 +66,25 @@ public final class Console {
     private char[] pin;
     private PrivateKey key;
     private Certificate certificate;
-    private SSLContext server;
-    private KeyManagerFactory keys;
     private TrustManager[] trust;
+    private final Map<String, Tls> contexts = new HashMap<>();
+    private Stream stream;
 
     private Console(Options options) {
         this.options = options;
+    }
+
+    /** What one load of the key store was made into. */
+    private static final class Tls {
+        KeyManagerFactory keys;
+        SSLContext server;
+    }
+
+    /** Handshakes that go on. */
+    private static final class Stream {
+        final AtomicBoolean stop = new AtomicBoolean();
+        final Map<String, Object> told = new LinkedHashMap<>();
+        Thread thread;
     }
 
     public static void main(String[] arguments) {
@@ -116,10 +135,19 @@ public final class Console {
                 told.put("class", wrapper.get(provider()).getClass().getName());
                 return;
             case "tls":
-                tls();
+                tls(word(words, 1, "default"), word(words, 2, "SunX509"));
                 return;
             case "handshake":
-                handshakes(Integer.parseInt(words[1]), words[2], words[3], told);
+                Link link = new Link("127.0.0.1", words[2], words[3], 64, true);
+                handshakes(Integer.parseInt(words[1]), link, word(words, 4, "default"), new AtomicBoolean(), told);
+                return;
+            case "stream":
+                stream(new Link("127.0.0.1", words[1], words[2], 64, true), words[3]);
+                return;
+            case "unstream":
+                stream.stop.set(true);
+                stream.thread.join();
+                told.putAll(stream.told);
                 return;
             case "sign":
                 sign(new SignatureScheme(words[1]), Integer.parseInt(words[2]), Integer.parseInt(words[3]), told);
@@ -195,34 +223,66 @@ public final class Console {
         told.put("list", String.join(",", names));
     }
 
-    private void tls() throws Exception {
-        keys = KeyManagerFactory.getInstance("SunX509");
-        keys.init(keyStore, pin);
-        trust = Case.trustManagers(Store.loadFile(
-                options.required("truststore"), options.required("truststore-password").toCharArray()));
-        server = Case.context(keys.getKeyManagers(), trust);
+    private static String word(String[] words, int index, String otherwise) {
+        return index < words.length ? words[index] : otherwise;
     }
 
-    private void handshakes(int count, String protocol, String suite, Map<String, Object> told) throws Exception {
-        Link link = new Link("127.0.0.1", protocol, suite, 64, true);
+    private void tls(String name, String algorithm) throws Exception {
+        Tls made = new Tls();
+        made.keys = KeyManagerFactory.getInstance(algorithm);
+        if (algorithm.equals("SunX509")) {
+            made.keys.init(keyStore, pin);
+        } else {
+            made.keys.init(new KeyStoreBuilderParameters(
+                    KeyStore.Builder.newInstance(keyStore, new KeyStore.PasswordProtection(pin))));
+        }
+        trust = Case.trustManagers(Store.loadFile(
+                options.required("truststore"), options.required("truststore-password").toCharArray()));
+        made.server = Case.context(made.keys.getKeyManagers(), trust);
+        contexts.put(name, made);
+    }
+
+    private void stream(Link link, String name) {
+        Stream begun = new Stream();
+        begun.thread = new Thread(() -> {
+            try {
+                handshakes(Integer.MAX_VALUE, link, name, begun.stop, begun.told);
+            } catch (Exception e) {
+                begun.told.put("first", Out.chain(e));
+            }
+        });
+        begun.thread.start();
+        stream = begun;
+    }
+
+    private void handshakes(int count, Link link, String name, AtomicBoolean stop, Map<String, Object> told)
+            throws Exception {
+        Tls tls = contexts.get(name);
         ExecutorService serving = Executors.newSingleThreadExecutor();
+        int done = 0;
         int failed = 0;
+        String peer = "";
         Exception error = null;
-        try (SSLServerSocket listener = link.listen(server)) {
-            for (int i = 0; i < count; i++) {
+        try (SSLServerSocket listener = link.listen(tls.server)) {
+            for (int i = 0; i < count && !stop.get(); i++) {
                 Future<Link.Seen> seen = serving.submit(() -> link.serve(listener.accept()));
                 Exception here = null;
                 try {
-                    link.dial(Case.context(keys.getKeyManagers(), trust), listener.getLocalPort());
+                    Link.Seen dialled =
+                            link.dial(Case.context(tls.keys.getKeyManagers(), trust), listener.getLocalPort());
+                    peer = dialled.peer.getSerialNumber().toString(16);
                 } catch (Exception e) {
                     here = e;
                 }
                 try {
                     seen.get(60, TimeUnit.SECONDS);
                 } catch (Exception e) {
+                    // What went wrong with the key stands on the side that has it.
                     here = e;
                 }
-                if (here != null) {
+                if (here == null) {
+                    done++;
+                } else {
                     failed++;
                     error = here;
                 }
@@ -230,8 +290,9 @@ public final class Console {
         } finally {
             serving.shutdownNow();
         }
-        told.put("done", count - failed);
+        told.put("done", done);
         told.put("failed", failed);
+        told.put("peer", peer);
         if (error != null) {
             throw error;
         }

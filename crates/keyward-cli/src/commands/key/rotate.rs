@@ -99,6 +99,13 @@ impl Rotate {
             }
             _ => None,
         };
+        let issuer = match &authority {
+            Some((chain, key)) => {
+                let certificate = chain.first().context("the authority has no certificate")?;
+                Some(Issuer::new(certificate, key)?)
+            }
+            None => None,
+        };
         let subject = match &self.subject {
             Some(subject) => subject.der().to_vec(),
             None => rotation.old_certificate()?.parts.subject.clone(),
@@ -110,7 +117,7 @@ impl Rotate {
         let successor = rotation.successor(self.key_type)?;
         let public_key_info =
             successor.public_key_info().context("the key does not show its public half")?;
-        let Some((chain, key)) = authority else {
+        let Some(issuer) = issuer else {
             let request = CertificateRequest {
                 subject: &subject,
                 other_names: &other_names,
@@ -129,15 +136,15 @@ impl Rotate {
             ));
             return Ok(());
         };
-        let certificate = chain.first().context("the authority has no certificate")?;
-        let issued = Issuer { certificate, key: &key }.issue(&Issued {
+        let issued = issuer.issue(&Issued {
             subject: &subject,
             public_key_info,
             other_names: &other_names,
             like: rotation.old_certificate().ok(),
             days: self.days,
         })?;
-        rotation.install(&successor, &issued, &chain)?;
+        let chain = authority.as_ref().map_or(&[][..], |(chain, _)| chain);
+        rotation.install(&successor, &issued, chain)?;
         self.tell(&admin, &token, &rotation.name)
     }
 
@@ -269,7 +276,8 @@ impl<'a> Rotation<'a> {
                     .iter()
                     .any(|entry| entry.certificate.der == own.der)
         };
-        if self.old.as_ref().is_some_and(there) {
+        // While another key waits it is the wrong file.
+        if self.pending.is_empty() && self.old.as_ref().is_some_and(there) {
             terminal::note("it is in place already");
             return Ok(());
         }
