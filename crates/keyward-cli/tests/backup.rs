@@ -173,7 +173,7 @@ impl Node {
     }
 
     fn objects(&self, ticket: &Ticket) -> Vec<Object> {
-        match self.ask(Some(ticket), Operation::Catalogue(Catalogue { known: None })).0 {
+        match self.ask(Some(ticket), Operation::Catalogue(Catalogue::default())).0 {
             Answer::Catalogue(part) => part.objects,
             _ => panic!("no catalogue"),
         }

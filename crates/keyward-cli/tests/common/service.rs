@@ -196,7 +196,7 @@ impl TokenClient {
 
     /// All objects of the token.
     pub fn objects(&self) -> Vec<Object> {
-        let request = self.request(Operation::Catalogue(wire::Catalogue { known: None }));
+        let request = self.request(Operation::Catalogue(wire::Catalogue::default()));
         let frames = self.client.call(request).unwrap();
         let parts = frames.into_iter().map(|frame| match frame.result {
             Some(Answer::Catalogue(part)) => part,
@@ -237,6 +237,7 @@ pub fn generate() -> Operation {
         mechanism: CKM_EC_KEY_PAIR_GEN,
         public_template: vec![token(), attribute(CKA_EC_PARAMS, Value::Bytes(P256.to_vec()))],
         private_template: vec![token()],
+        ..wire::GenerateKeyPair::default()
     })
 }
 

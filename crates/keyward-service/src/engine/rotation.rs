@@ -190,6 +190,8 @@ pub(super) fn must_fit_its_key(access: &Access, object: &Object) -> Result<()> {
         .values()
         .map(|stored| &stored.object)
         .filter(|key| key.class() == CKO_PRIVATE_KEY && bytes(key, CKA_ID) == id)
+        // What does not show its public half cannot be compared.
+        .filter(|key| !bytes(key, CKA_PUBLIC_KEY_INFO).is_empty())
         .peekable();
     if named.peek().is_some() && !named.any(|key| is_for(object, key)) {
         return Err(other_key());
@@ -203,7 +205,11 @@ fn family(access: &Access, key: &Object) -> Vec<Arc<StoredObject>> {
     let id = bytes(key, CKA_ID);
     let belongs = |object: &Object| match object.class() {
         CKO_PRIVATE_KEY => bytes(object, CKA_UNIQUE_ID) == bytes(key, CKA_UNIQUE_ID),
-        CKO_PUBLIC_KEY => bytes(object, CKA_PUBLIC_KEY_INFO) == bytes(key, CKA_PUBLIC_KEY_INFO),
+        // DSA and Diffie-Hellman keys have no CKA_PUBLIC_KEY_INFO.
+        CKO_PUBLIC_KEY => match bytes(key, CKA_PUBLIC_KEY_INFO) {
+            [] => !id.is_empty() && bytes(object, CKA_ID) == id,
+            info => bytes(object, CKA_PUBLIC_KEY_INFO) == info,
+        },
         CKO_CERTIFICATE => !id.is_empty() && bytes(object, CKA_ID) == id,
         _ => false,
     };

@@ -71,7 +71,7 @@ impl Login {
                 user_type: wire::UserType::User.into(),
                 pin: Some(pin.as_bytes().to_vec()),
                 want_catalogue: true,
-                known: None,
+                ..wire::Login::default()
             })
         };
         // A wrong PIN is tried once.

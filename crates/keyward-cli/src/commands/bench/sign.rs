@@ -323,7 +323,7 @@ impl Job {
             r#type: cryptoki_sys::CKA_UNIQUE_ID,
             value: Some(wire::attribute::Value::Bytes(self.unique_id.clone().into_bytes())),
         }];
-        let find = wire::Find { template, cursor: Vec::new(), most: 1 };
+        let find = wire::Find { template, most: 1, ..wire::Find::default() };
         client.done(token, Operation::Find(find))
     }
 
