@@ -86,7 +86,7 @@ Run the service:
 
 Look after tokens and what is in them:
   token        create, list, show, set-pin, unlock, delete
-  key          generate, list, show, import, rename, delete
+  key          generate, list, show, import, rename, rotate, retire, delete
   cert         request, import, list, export, delete
   identity     create, list, show, renew, revoke: who may use which tokens
 
