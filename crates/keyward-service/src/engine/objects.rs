@@ -1,6 +1,6 @@
 //! Objects: made, copied, changed, destroyed.
 
-use cryptoki_sys::{CKA_ID, CKM_EC_KEY_PAIR_GEN};
+use cryptoki_sys::CKM_EC_KEY_PAIR_GEN;
 use keyward_token::{Attributes, Object, Stage, rules};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
@@ -10,7 +10,7 @@ use super::access::Access;
 use super::pins::DONE;
 use super::repeat::{Changes, Plan};
 use super::sealed::{Owner, encode};
-use super::{Call, Engine, malformed, rotation};
+use super::{Call, Engine, malformed};
 use crate::id::Id;
 use crate::store::paths;
 
@@ -81,7 +81,6 @@ impl Engine {
             .workers
             .run(call.identity.uid, call.deadline, move || rules::create(template))
             .await?;
-        rotation::must_fit_its_key(&access, &object)?;
         self.plan_new(call, &access, object)
     }
 
@@ -93,7 +92,6 @@ impl Engine {
             Source::Token(stored) => rules::copy(&stored.object, &template)?,
             Source::Session(object) => rules::copy(&object, &template)?,
         };
-        rotation::must_fit_its_key(&access, &copied)?;
         self.plan_new(call, &access, copied)
     }
 
@@ -106,9 +104,6 @@ impl Engine {
             Source::Token(stored) => {
                 access.may_write()?;
                 let changed = rules::change(&stored.object, &template)?;
-                if template.contains(CKA_ID) {
-                    rotation::must_fit_its_key(&access, &changed)?;
-                }
                 let view = fitting_view(&stored.unique_id, &changed)?;
                 let path = paths::object(access.token.id, &stored.unique_id);
                 changes.replace(path, stored.version, encode(&changed).to_vec());

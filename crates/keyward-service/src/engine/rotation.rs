@@ -176,29 +176,6 @@ impl Engine {
     }
 }
 
-/// Refuses a token's certificate whose CKA_ID says that it is for a key of the
-/// token, and which is for another. The standard leaves that open; a JVM would
-/// present the certificate and sign with the key.
-pub(super) fn must_fit_its_key(access: &Access, object: &Object) -> Result<()> {
-    let id = bytes(object, CKA_ID);
-    if object.class() != CKO_CERTIFICATE || !object.is_token_object() || id.is_empty() {
-        return Ok(());
-    }
-    let mut named = access
-        .token
-        .objects
-        .values()
-        .map(|stored| &stored.object)
-        .filter(|key| key.class() == CKO_PRIVATE_KEY && bytes(key, CKA_ID) == id)
-        // What does not show its public half cannot be compared.
-        .filter(|key| !bytes(key, CKA_PUBLIC_KEY_INFO).is_empty())
-        .peekable();
-    if named.peek().is_some() && !named.any(|key| is_for(object, key)) {
-        return Err(other_key());
-    }
-    Ok(())
-}
-
 /// A key and what belongs to it, all of one stage: its public half and its
 /// certificates, by CKA_ID or by the key itself.
 fn family(access: &Access, key: &Object) -> Vec<Arc<StoredObject>> {
