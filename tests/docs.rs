@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use cryptoki_sys::*;
 use keyward_token::mechanism::{Mechanism, REGISTRY};
 
 const MECHANISMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/mechanisms.md");
+const ERRORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/errors.md");
 
 #[test]
 fn the_page_of_mechanisms_is_what_the_registry_says() {
@@ -21,11 +23,73 @@ fn the_page_of_mechanisms_is_what_the_registry_says() {
 }
 
 #[test]
+fn every_message_of_the_page_of_errors_is_said_somewhere() {
+    let sources = sources(Path::new(env!("CARGO_MANIFEST_DIR")));
+    let page = std::fs::read_to_string(ERRORS).unwrap();
+    let mut messages = 0;
+    for line in page.lines().filter(|line| line.starts_with("| ")) {
+        let message = line.split('|').nth(1).unwrap().trim();
+        for part in parts(message) {
+            messages += 1;
+            assert!(sources.contains(&part), "no source says {part:?}, of {message:?} in {ERRORS}");
+        }
+    }
+    assert!(messages > 80, "{messages}");
+}
+
+#[test]
 fn every_flag_of_a_mechanism_has_a_name() {
     for mechanism in REGISTRY {
         let named = FLAGS.iter().fold(0, |all, (flag, _)| all | flag);
         assert_eq!(mechanism.flags & !named, 0, "{}", mechanism.name);
     }
+}
+
+/// What stands in a source as it stands in a message: what is put in at run
+/// time, and what rustls and the operating system say, is cut out.
+fn parts(message: &str) -> Vec<String> {
+    const CUTS: [&str; 12] = [
+        "...",
+        "; ",
+        "`",
+        "Message",
+        "(command)",
+        "CKA_SIGN",
+        "no SO PIN is given, no user PIN",
+        "certificate 2 of the file, ..., did not issue certificate 1",
+        "Connection refused",
+        "No such file or directory, Permission denied",
+        "certificate not valid for name",
+        "UnknownIssuer",
+    ];
+    let mut parts = vec![message.to_owned()];
+    for cut in CUTS.iter().rev() {
+        parts = parts.iter().flat_map(|part| part.split(cut)).map(str::to_owned).collect();
+    }
+    let trim = |part: &String| part.trim_matches(|c| " ,:()".contains(c)).to_owned();
+    let long = |part: &String| part.len() > 5 && !part.ends_with("CKA_") && !part.ends_with("0x");
+    parts.iter().map(trim).filter(long).filter(|part| !part.contains("peer certificate")).collect()
+}
+
+/// All sources of the programs, a line break within a string taken out.
+fn sources(root: &Path) -> String {
+    let mut folders = vec![root.join("src")];
+    folders.extend(
+        std::fs::read_dir(root.join("crates")).unwrap().map(|one| one.unwrap().path().join("src")),
+    );
+    let mut all = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                let text = std::fs::read_to_string(path).unwrap().replace("\\\n", " ");
+                all.extend(text.split_whitespace().flat_map(|word| [word, " "]));
+            }
+        }
+    }
+    all
 }
 
 fn page() -> String {
