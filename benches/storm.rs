@@ -6,9 +6,8 @@
 //! least 0.9 of the best one, nothing fails, and the slowest tenth is within its
 //! deadline. Both rates are measured in turns.
 //!
-//! `cargo bench --bench storm` takes three minutes, `-- --short` some thirty seconds
-//! and is content with half of the best rate: in so short a time the machine's
-//! moods are half of what is measured.
+//! `cargo bench --bench storm` takes three minutes and fails below 0.9 of the best rate. `-- --short`
+//! takes some thirty seconds, prints the same, and decides nothing.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -21,10 +20,12 @@ use serde_json::Value;
 const TOKEN: &str = "bench";
 /// Of the best load and ten times as much, one after the other.
 const TURNS: usize = 3;
+/// Of the best rate, under ten times the load.
+const BOUND: f64 = 0.9;
 
 fn main() {
     let short = std::env::args().any(|argument| argument == "--short");
-    let (seconds, most, bound) = if short { (1, 16, 0.5) } else { (5, 64, 0.9) };
+    let (seconds, most) = if short { (1, 16) } else { (5, 64) };
     let apart = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
     if apart {
         // What is started from here on inherits it: the service.
@@ -99,8 +100,8 @@ fn main() {
             ratios[0],
             ratios[TURNS - 1]
         );
-        if apart && ratio < bound {
-            failed.push(format!("{kind}: {ratio:.2} of the best rate is less than {bound}"));
+        if apart && ratio < BOUND {
+            failed.push(format!("{kind}: {ratio:.2} of the best rate is less than {BOUND}"));
         }
     }
 
@@ -126,6 +127,14 @@ fn main() {
         failed.push("the service took more than 512 MiB".to_owned());
     }
     drop(service);
+    // The short form shows that the benchmark works. On a machine that does other things as well
+    // its figures say nothing, and decide nothing.
+    if short {
+        for remark in failed {
+            println!("short form, not a failure: {remark}");
+        }
+        return;
+    }
     assert!(failed.is_empty(), "{failed:?}");
 }
 
