@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::*;
 use keyward_client::config::{self, Profile};
 use keyward_token::Attributes;
+use keyward_token::mechanism::Policy;
 use keyward_wire::catalogue_result::State as CatalogueState;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
@@ -50,6 +51,8 @@ struct State {
     /// The newest revision that the service has told; no answer may be older.
     newest: Option<Revision>,
     info: Option<(TokenInfo, Instant)>,
+    /// As the token was last described.
+    policy: Policy,
     sessions: Count,
 }
 
@@ -84,7 +87,7 @@ impl Slot {
             config::Slot { token: info.label.clone(), login, writable: !info.read_only },
             profile,
         );
-        slot.state().info = Some((info, Instant::now()));
+        slot.state().learn(info, Instant::now());
         slot
     }
 
@@ -118,6 +121,7 @@ impl Slot {
             want_catalogue: user == UserType::User,
             known: None,
             scope: SCOPE.into(),
+            key: String::new(),
         };
         self.state().info = None;
         let frames = remote
@@ -139,10 +143,39 @@ impl Slot {
         }
         state.login = Some(user);
         state.ticket = ticket;
-        state.info = info.map(|info| (info, started));
+        if let Some(info) = info {
+            state.learn(info, started);
+        }
         state.proof = catalogue.is_some().then_some(started);
         state.catalogue = catalogue.map(Arc::new);
         Ok(())
+    }
+
+    /// C_Login with CKU_CONTEXT_SPECIFIC: what shows that the PIN was given for one use of a key.
+    /// Nothing is asked where the certificate is enough.
+    pub(crate) fn authenticate(
+        &self,
+        remote: &Remote,
+        key: &Known,
+        pin: Option<&[u8]>,
+    ) -> Result<Vec<u8>> {
+        if self.config.login == config::Login::Certificate {
+            return Ok(Vec::new());
+        }
+        let login = wire::Login {
+            user_type: UserType::ContextSpecific.into(),
+            pin: pin.map(<[u8]>::to_vec),
+            key: match &key.place {
+                object::Place::Token(unique_id) => unique_id.to_string(),
+                _ => String::new(),
+            },
+            ..wire::Login::default()
+        };
+        let frames = remote
+            .ask(&self.asker(), Operation::Login(login))
+            .map_err(|error| self.failed(error))?;
+        let ticket = frames.into_iter().find_map(|frame| frame.ticket).ok_or_else(unexpected)?;
+        Ok(ticket.access)
     }
 
     /// Logs out: private session objects are gone, token objects keep their
@@ -197,10 +230,16 @@ impl Slot {
         if self.profile == Profile::Full
             && let Ok(Some(info)) = remote.token_info(&self.config.token)
         {
-            self.state().info = Some((info.clone(), Instant::now()));
+            self.state().learn(info.clone(), Instant::now());
             return Some(info);
         }
         known.map(|(info, _)| info)
+    }
+
+    /// Which mechanisms and keys the token offers, as far as it has told; the service knows better
+    /// for what it does itself.
+    pub(crate) fn policy(&self) -> Policy {
+        self.state().policy
     }
 
     /// Asks the service something about this token.
@@ -456,6 +495,9 @@ impl Slot {
                 CatalogueState::Unspecified => return Err(unexpected()),
             }
             revision = frame.revision.unwrap_or_default();
+            if let Some(token) = part.token {
+                self.state().policy = token.policy().into();
+            }
             for object in part.objects {
                 objects.extend(self.entry(object)?);
             }
@@ -526,6 +568,11 @@ impl Slot {
 }
 
 impl State {
+    fn learn(&mut self, info: TokenInfo, when: Instant) {
+        self.policy = info.policy().into();
+        self.info = Some((info, when));
+    }
+
     fn forget_login(&mut self) {
         self.login = None;
         self.ticket = None;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cryptoki_sys::*;
-use keyward_token::mechanism::{Mechanism, REGISTRY};
+use keyward_token::mechanism::{Mechanism, Policy, REGISTRY};
 
 const MECHANISMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/mechanisms.md");
 const ERRORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/errors.md");
@@ -98,19 +98,37 @@ fn page() -> String {
         // Writing to a String does not fail.
         let _ = writeln!(
             page,
-            "| `{}` | {:#x} | {} | {} | {} |",
+            "| `{}` | {:#x} | {} | {} | {} | {} | {} |",
             mechanism.name,
             mechanism.number,
             sizes(mechanism),
             flags(mechanism),
             if mechanism.tls { "yes" } else { "" },
+            under(Policy::Default, mechanism),
+            under(Policy::Fips, mechanism),
         );
     }
     page + EPILOGUE
 }
 
-fn sizes(mechanism: &Mechanism) -> String {
-    match (mechanism.min_key_size, mechanism.max_key_size) {
+/// What a policy leaves of a mechanism.
+fn under(policy: Policy, mechanism: &'static Mechanism) -> String {
+    let Some(offer) = policy.offer(mechanism) else { return "no".to_owned() };
+    let mut left = Vec::new();
+    if offer.flags != mechanism.flags {
+        let missing = Mechanism { flags: mechanism.flags & !offer.flags, ..*mechanism };
+        left.push(format!("without {}", flags(&missing)));
+    }
+    let compat = Policy::Compat.offer(mechanism).map_or(0, |offer| offer.min_key_size);
+    if offer.min_key_size != compat {
+        left.push(format!("from {}", offer.min_key_size));
+    }
+    left.join("; ")
+}
+
+fn sizes(mechanism: &'static Mechanism) -> String {
+    let least = Policy::Compat.offer(mechanism).map_or(0, |offer| offer.min_key_size);
+    match (least, mechanism.max_key_size) {
         (0, 0) => String::new(),
         (least, most) => format!("{least} to {most}"),
     }
@@ -152,8 +170,11 @@ secret keys, flags are those of C_GetMechanismInfo without their CKF_.
 \"tls\" says what the profile `tls` lists; there C_GetMechanismInfo also answers for CKM_SHA256, CKM_SHA384 and CKM_SHA512,
 because the JDK offers PSS only with hashes that it can ask about.
 
-| Mechanism | Number | Key sizes | Flags | tls |
-|---|---|---|---|---|
+A token's [policy](cli.md#token-set-policy-label-policy) chooses: `compat` offers all of the table, \"default\" and \"fips\" say what
+those policies take away of it (\"no\": all).
+
+| Mechanism | Number | Key sizes | Flags | tls | default | fips |
+|---|---|---|---|---|---|---|
 ";
 
 const EPILOGUE: &str = "

@@ -1,7 +1,7 @@
 //! Message digesting (section 5.12). Nothing here goes to the service.
 
 use cryptoki_sys::*;
-use keyward_token::mechanism::{self, Family};
+use keyward_token::mechanism::Family;
 
 use super::arguments::{bytes, give, room};
 use super::operation::{Place, take, take_for};
@@ -22,7 +22,7 @@ pub(super) unsafe fn init(
         session.operations().digest = None;
         return Ok(());
     };
-    let Family::Digest(hash) = mechanism::find(number)?.family else {
+    let Family::Digest(hash) = session.slot.policy().find(number)?.mechanism.family else {
         return Err(CKR_MECHANISM_INVALID.into());
     };
     let mut operations = session.operations();

@@ -36,7 +36,7 @@ unsafe fn init(
 ) -> Result<()> {
     let make = |known, mechanism, parameter: &_| Cipher::new(way, key, known, mechanism, parameter);
     // SAFETY: the host's promise.
-    unsafe { begin(library, session, mechanism, key, way.place(), make) }
+    unsafe { begin(library, session, mechanism, key, way.usage(), way.place(), make) }
 }
 
 /// The whole in one call if there is `data`, else the end of several.

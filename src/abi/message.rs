@@ -26,7 +26,7 @@ pub(super) unsafe fn sign_init(
 ) -> Result<()> {
     let make = |known, mechanism, parameter: &_| Messages::new(key, known, mechanism, parameter);
     // SAFETY: the host's promise, here and in all that follow.
-    unsafe { begin(library, session, mechanism, key, SIGNED, make) }
+    unsafe { begin(library, session, mechanism, key, CKA_SIGN, SIGNED, make) }
 }
 
 pub(super) unsafe fn sign(
@@ -126,7 +126,7 @@ pub(super) unsafe fn verify_init(
 ) -> Result<()> {
     let make = |known, mechanism, parameter: &_| Messages::new(key, known, mechanism, parameter);
     // SAFETY: as above.
-    unsafe { begin(library, session, mechanism, key, VERIFIED, make) }
+    unsafe { begin(library, session, mechanism, key, CKA_VERIFY, VERIFIED, make) }
 }
 
 pub(super) unsafe fn verify(

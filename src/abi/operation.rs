@@ -17,7 +17,8 @@ pub(super) type Place<T> = fn(&mut Operations) -> &mut Option<T>;
 ///
 /// # Errors
 /// CKR_OPERATION_ACTIVE if one of this kind is under way, CKR_KEY_HANDLE_INVALID
-/// and CKR_USER_NOT_LOGGED_IN for the key, and what `make` says.
+/// and CKR_USER_NOT_LOGGED_IN for the key, what the token's policy says of the
+/// mechanism and the key's `usage`, and what `make` says.
 ///
 /// # Safety
 /// As [`parameter::read`].
@@ -26,6 +27,7 @@ pub(super) unsafe fn begin<T>(
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
     key: CK_OBJECT_HANDLE,
+    usage: CK_ATTRIBUTE_TYPE,
     place: Place<T>,
     make: impl FnOnce(Known, CK_MECHANISM_TYPE, &Parameter) -> Result<T>,
 ) -> Result<()> {
@@ -39,6 +41,7 @@ pub(super) unsafe fn begin<T>(
         return Err(CKR_OPERATION_ACTIVE.into());
     }
     let known = session.slot.key(&library.remote, key)?;
+    session.slot.policy().permit(mechanism, usage, &known.object)?;
     let operation = make(known, mechanism, &parameter)?;
     *place(&mut session.operations()) = Some(operation);
     Ok(())

@@ -19,7 +19,7 @@ pub(super) unsafe fn sign_init(
         Signature::new(key, known, CKA_SIGN_RECOVER, mechanism, parameter)
     };
     // SAFETY: the host's promise, here and below.
-    unsafe { begin(library, session, mechanism, key, SIGNATURE, make) }
+    unsafe { begin(library, session, mechanism, key, CKA_SIGN_RECOVER, SIGNATURE, make) }
 }
 
 pub(super) unsafe fn sign(
@@ -54,7 +54,7 @@ pub(super) unsafe fn verify_init(
 ) -> Result<()> {
     let make = |known, mechanism, parameter: &_| Recovery::new(&known, mechanism, parameter);
     // SAFETY: as above.
-    unsafe { begin(library, session, mechanism, key, RECOVERY, make) }
+    unsafe { begin(library, session, mechanism, key, CKA_VERIFY_RECOVER, RECOVERY, make) }
 }
 
 /// A bad signature is told before a short buffer is.

@@ -77,8 +77,7 @@ pub(super) unsafe fn login(
     let user = match user {
         CKU_USER => UserType::User,
         CKU_SO => UserType::SecurityOfficer,
-        // No key here asks for a PIN at each use.
-        CKU_CONTEXT_SPECIFIC => return Err(CKR_OPERATION_NOT_INITIALIZED.into()),
+        CKU_CONTEXT_SPECIFIC => UserType::ContextSpecific,
         _ => return Err(CKR_USER_TYPE_INVALID.into()),
     };
     if user == UserType::SecurityOfficer && session.slot.sessions().read_only > 0 {
@@ -90,6 +89,9 @@ pub(super) unsafe fn login(
         // SAFETY: the host's promise.
         Some(unsafe { bytes(pin, pin_length) }?)
     };
+    if user == UserType::ContextSpecific {
+        return session.authenticate(&library.remote, pin);
+    }
     session.slot.login(&library.remote, user, pin)
 }
 

@@ -21,7 +21,7 @@ pub(super) unsafe fn sign_init(
         Signature::new(key, known, CKA_SIGN, mechanism, parameter)
     };
     // SAFETY: the host's promise, here and in all that follow.
-    unsafe { begin(library, session, mechanism, key, SIGNATURE, make) }
+    unsafe { begin(library, session, mechanism, key, CKA_SIGN, SIGNATURE, make) }
 }
 
 pub(super) unsafe fn sign(
@@ -97,7 +97,7 @@ pub(super) unsafe fn verify_init(
     let make =
         |known, mechanism, parameter: &_| Verification::new(key, &known, mechanism, parameter);
     // SAFETY: as above.
-    unsafe { begin(library, session, mechanism, key, VERIFICATION, make) }
+    unsafe { begin(library, session, mechanism, key, CKA_VERIFY, VERIFICATION, make) }
 }
 
 pub(super) unsafe fn verify(
@@ -166,7 +166,7 @@ pub(super) unsafe fn verify_signature_init(
         Ok(Presented { verification, signature })
     };
     // SAFETY: as above.
-    unsafe { begin(library, session, mechanism, key, PRESENTED, make) }
+    unsafe { begin(library, session, mechanism, key, CKA_VERIFY, PRESENTED, make) }
 }
 
 pub(super) unsafe fn verify_signature(

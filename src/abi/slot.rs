@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 use keyward_client::config::{Login, Profile};
 use keyward_crypto::digest::Hash;
-use keyward_token::mechanism::{self, Family, Mechanism};
+use keyward_token::mechanism::{Family, Mechanism, Policy};
 use keyward_wire::request::Operation;
 use keyward_wire::{InitPin, InitToken, PinState, SetPin, TokenInfo, UserType};
 
@@ -136,11 +136,10 @@ pub(super) unsafe fn mechanism_list(
     list: CK_MECHANISM_TYPE_PTR,
     count: CK_ULONG_PTR,
 ) -> Result<()> {
-    library.slot(id)?;
-    let listed: Vec<CK_MECHANISM_TYPE> = mechanism::REGISTRY
-        .iter()
-        .filter(|mechanism| library.profile == Profile::Full || mechanism.tls)
-        .map(|mechanism| mechanism.number)
+    let listed: Vec<CK_MECHANISM_TYPE> = policy(library, id)?
+        .offers()
+        .filter(|offer| library.profile == Profile::Full || offer.mechanism.tls)
+        .map(|offer| offer.mechanism.number)
         .collect();
     // SAFETY: the host's promise.
     unsafe { give(&listed, list, count) }?;
@@ -153,18 +152,26 @@ pub(super) unsafe fn mechanism_info(
     number: CK_MECHANISM_TYPE,
     info: CK_MECHANISM_INFO_PTR,
 ) -> Result<()> {
-    library.slot(id)?;
-    let mechanism = mechanism::find(number)?;
+    let offer = policy(library, id)?.find(number)?;
+    let mechanism = offer.mechanism;
     if library.profile == Profile::Tls && !mechanism.tls && !asked_for_pss(mechanism) {
         return Err(CKR_MECHANISM_INVALID.into());
     }
     let value = CK_MECHANISM_INFO {
-        ulMinKeySize: mechanism.min_key_size,
-        ulMaxKeySize: mechanism.max_key_size,
-        flags: mechanism.flags,
+        ulMinKeySize: offer.min_key_size,
+        ulMaxKeySize: offer.max_key_size,
+        flags: offer.flags,
     };
     // SAFETY: the host's promise.
     unsafe { put(info, value) }
+}
+
+/// The policy of a slot's token. The service is asked in profile `full`; while it is away the policy
+/// is the last one that was heard of.
+fn policy(library: &Library, id: CK_SLOT_ID) -> Result<Policy> {
+    let slot = library.slot(id)?;
+    slot.token_info(&library.remote);
+    Ok(slot.policy())
 }
 
 /// The JDK offers PSS only with hashes that C_GetMechanismInfo knows, although

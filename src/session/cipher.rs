@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::object::Known;
 use crate::remote::{Remote, one, unexpected};
+use crate::session::context::Context;
 use crate::session::signature::{label, renewed};
 use crate::slot::Slot;
 
@@ -37,6 +38,8 @@ pub(crate) struct Cipher {
     way: Way,
     handle: CK_OBJECT_HANDLE,
     key: Known,
+    mechanism: CK_MECHANISM_TYPE,
+    context: Context,
     /// Where it stands.
     scheme: EncryptionScheme,
     /// What has come and is not done yet.
@@ -84,7 +87,23 @@ impl Cipher {
         key.object.permit(way.usage())?;
         let modulus = if class == CKO_SECRET_KEY { 0 } else { key.object.signature_length()? };
         let input = Zeroizing::default();
-        Ok(Self { way, handle, key, scheme, input, output: None, in_parts: false, modulus })
+        Ok(Self {
+            way,
+            handle,
+            mechanism,
+            context: Context::of(&key),
+            key,
+            scheme,
+            input,
+            output: None,
+            in_parts: false,
+            modulus,
+        })
+    }
+
+    /// Whether the PIN was given for it, and the key that asks.
+    pub(super) fn context(&mut self) -> (&mut Context, Known) {
+        (&mut self.context, self.key.clone())
     }
 
     /// Whether the result is there already, and waits for a larger buffer.
@@ -247,6 +266,8 @@ impl Cipher {
         scheme: EncryptionScheme,
         input: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
+        let authentication = self.context.proof()?;
+        let mechanism = Some(self.mechanism);
         let block = matches!(scheme, EncryptionScheme::Block { .. });
         let attributes = self.key.object.attributes();
         let key = match (self.way, self.key.reference()) {
@@ -269,11 +290,14 @@ impl Cipher {
                 key: Some(key),
                 block: Some(block),
                 input: input.to_vec(),
+                mechanism,
             }),
             (_, scheme) => Operation::Decrypt(Decrypt {
                 key: Some(key),
                 scheme: Some(scheme),
                 input: input.to_vec(),
+                mechanism,
+                authentication,
             }),
         };
         let answer = slot

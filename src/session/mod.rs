@@ -2,6 +2,7 @@
 //! costs nothing and none is lost with a connection.
 
 mod cipher;
+mod context;
 mod digest;
 mod message;
 mod objects;

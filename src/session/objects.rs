@@ -26,7 +26,7 @@ impl Session {
         let object = rules::create(template.clone())?;
         self.may_make(&object)?;
         if !object.is_token_object() && !object.is_sensitive() {
-            return Ok(self.keep(object));
+            return self.keep(object);
         }
         self.create_remotely(remote, &template)
     }
@@ -38,10 +38,11 @@ impl Session {
         mechanism: CK_MECHANISM_TYPE,
         template: Attributes,
     ) -> Result<CK_OBJECT_HANDLE> {
+        self.slot.policy().permit_generation(mechanism, &template)?;
         let object = rules::generate_secret_key(mechanism, template.clone())?;
         self.may_make(&object)?;
         if !object.is_token_object() && !object.is_sensitive() {
-            return Ok(self.keep(object));
+            return self.keep(object);
         }
         let generate = GenerateKey { mechanism, template: (&template).into() };
         let frames = self.slot.ask_for_change(remote, Operation::GenerateKey(generate))?;
@@ -89,7 +90,7 @@ impl Session {
                 // The service has never seen the source.
                 return self.create_remotely(remote, &as_template(&copy));
             }
-            return Ok(self.keep(copy));
+            return self.keep(copy);
         };
         let request = CopyObject { source: Some(reference), template: template.into() };
         let frames = self.slot.ask_for_change(remote, Operation::CopyObject(request))?;
@@ -141,9 +142,10 @@ impl Session {
         self.slot.take_in(self.handle, remote::object(frames)?)
     }
 
-    fn keep(&self, object: Object) -> CK_OBJECT_HANDLE {
+    fn keep(&self, object: Object) -> Result<CK_OBJECT_HANDLE> {
+        self.slot.policy().permit_key(&object)?;
         let known = Known { object: Arc::new(object), place: Place::Local };
-        self.slot.adopt(self.handle, known)
+        Ok(self.slot.adopt(self.handle, known))
     }
 
     fn may_make(&self, object: &Object) -> Result<()> {

@@ -11,6 +11,7 @@ use keyward_wire::{Sign, Verify};
 use crate::error::{Error, Result};
 use crate::object::{Known, Place};
 use crate::remote::{Remote, one, unexpected};
+use crate::session::context::Context;
 use crate::slot::Slot;
 
 /// What is signed without being digested has to fit into a frame of the wire, in
@@ -22,7 +23,9 @@ const LONGEST_INPUT: usize = 1_000_000;
 pub(crate) struct Signature {
     handle: CK_OBJECT_HANDLE,
     key: Known,
+    mechanism: CK_MECHANISM_TYPE,
     scheme: SignatureScheme,
+    context: Context,
     /// The signature is to give the data back: C_SignRecover.
     recoverable: bool,
     message: Message,
@@ -36,6 +39,7 @@ pub(crate) struct Signature {
 #[derive(Debug)]
 pub(crate) struct Verification {
     verifier: Verifier,
+    mechanism: CK_MECHANISM_TYPE,
     scheme: SignatureScheme,
     message: Message,
     /// As in [`Signature`].
@@ -84,8 +88,22 @@ impl Signature {
         };
         let public = || PublicKey::of(key.object.attributes());
         let message = Message::new(&signing.preparation, public, LONGEST_INPUT)?;
-        let scheme = signing.scheme;
-        Ok(Self { handle, key, scheme, recoverable, message, in_parts: false, length })
+        Ok(Self {
+            handle,
+            mechanism,
+            scheme: signing.scheme,
+            context: Context::of(&key),
+            key,
+            recoverable,
+            message,
+            in_parts: false,
+            length,
+        })
+    }
+
+    /// Whether the PIN was given for it, and the key that asks.
+    pub(super) fn context(&mut self) -> (&mut Context, Known) {
+        (&mut self.context, self.key.clone())
     }
 
     pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
@@ -93,6 +111,7 @@ impl Signature {
     }
 
     pub(crate) fn finish(self, slot: &Slot, remote: &Remote) -> Result<Vec<u8>> {
+        let authentication = self.context.proof()?;
         let input = self.message.finish()?;
         let Some(key) = self.key.reference() else {
             let attributes = self.key.object.attributes();
@@ -106,6 +125,8 @@ impl Signature {
             scheme: Some(self.scheme.into()),
             recoverable: self.recoverable,
             input: input.to_vec(),
+            mechanism: Some(self.mechanism),
+            authentication,
         };
         let answer = slot
             .ask(remote, Operation::Sign(sign))
@@ -143,7 +164,7 @@ impl Verification {
         } else {
             Verifier::Public(public()?)
         };
-        Ok(Self { verifier, message, scheme: signing.scheme, in_parts: false })
+        Ok(Self { verifier, mechanism, message, scheme: signing.scheme, in_parts: false })
     }
 
     /// How long a signature is, in bytes.
@@ -173,6 +194,8 @@ impl Verification {
             scheme: Some(self.scheme.into()),
             recoverable: false,
             input: input.to_vec(),
+            mechanism: Some(self.mechanism),
+            authentication: Vec::new(),
         };
         let verify = Verify { of: Some(of), code: signature.to_vec() };
         let answer = slot

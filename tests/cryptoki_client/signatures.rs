@@ -6,7 +6,7 @@ use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki_sys::*;
-use keyward_token::mechanism::{Family, Mechanism as Listed, REGISTRY};
+use keyward_token::mechanism::{Family, Mechanism as Listed, Policy};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::elliptic_curve::sec1::ToSec1Point;
@@ -120,8 +120,9 @@ fn every_mechanism_that_signs_makes_signatures_that_others_accept() {
         let ec = [P256, P384, P521].map(|curve| generate_ec(&session, curve, true, b"ec"));
         // Authentication codes are in tests/state_machine/ciphers.rs.
         let code = |family| matches!(family, Family::Hmac { .. } | Family::Cmac { .. });
-        let signers = REGISTRY
-            .iter()
+        let signers = Policy::Default
+            .offers()
+            .map(|offer| offer.mechanism)
             .filter(|mechanism| mechanism.flags & CKF_SIGN != 0 && !code(mechanism.family));
         let mut signed = 0;
         for mechanism in signers {

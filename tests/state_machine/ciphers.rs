@@ -160,6 +160,47 @@ fn aes_says_what_openssl_says_wherever_the_key_is() {
 
 /// Test cases 4 of the GCM specification and 1 of NIST SP 800-38C.
 #[test]
+fn triple_des_says_what_openssl_says_wherever_the_key_is() {
+    alone(|| {
+        let service = service();
+        service.admin(&["token", "set-policy", TOKEN, "compat"]);
+        let openssl = OpenSsl::new();
+        let module = Module::initialized();
+        let session = module.user();
+        // Bytes of odd parity, three different keys.
+        let bytes: Vec<u8> =
+            (0..24_u8).map(|byte| (byte << 1) | (byte.count_ones() as u8 & 1 ^ 1)).collect();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let data = [3; 1000];
+        openssl.file("data", &data);
+        for (number, iv, name) in [
+            (CKM_DES3_ECB, &[][..], "-des-ede3"),
+            (CKM_DES3_CBC, &IV[..8], "-des-ede3-cbc"),
+            (CKM_DES3_CBC_PAD, &IV[..8], "-des-ede3-cbc"),
+        ] {
+            let (key, vector) = (hex(&bytes), hex(iv));
+            let mut arguments = vec!["enc", name, "-K", &key, "-in", "data"];
+            if !iv.is_empty() {
+                arguments.extend(["-iv", &vector]);
+            }
+            if number != CKM_DES3_CBC_PAD {
+                arguments.push("-nopad");
+            }
+            let expected = openssl.run(&arguments).unwrap();
+            for place in PLACES {
+                let key = module.create(session, secret(CKK_DES3, &bytes, place)).unwrap();
+                let mut parameter = iv.to_vec();
+                let mut m = with(number, &mut parameter);
+                let done = run(&module, session, true, &mut m, key, &data, Some(100)).unwrap();
+                assert!(done == expected, "{number:#x} {place:?} encrypts wrongly");
+                let back = run(&module, session, false, &mut m, key, &done, None).unwrap();
+                assert!(back == data, "{number:#x} {place:?} decrypts wrongly");
+            }
+        }
+    });
+}
+
+#[test]
 fn gcm_and_ccm_say_what_their_standards_say() {
     alone(|| {
         let _service = service();

@@ -11,6 +11,7 @@ mod ciphers;
 mod dual;
 mod initialising;
 mod operations;
+mod policy;
 mod recovery;
 mod threads;
 mod values;

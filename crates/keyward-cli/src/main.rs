@@ -85,7 +85,7 @@ Run the service:
   bench        sign, login: how fast the service is
 
 Look after tokens and what is in them:
-  token        create, list, show, set-pin, unlock, delete
+  token        create, list, show, set-pin, unlock, set-policy, delete
   key          generate, list, show, import, rename, rotate, retire, delete
   cert         request, import, list, export, delete
   identity     create, list, show, renew, revoke: who may use which tokens

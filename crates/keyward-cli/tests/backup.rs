@@ -200,6 +200,7 @@ impl Node {
             input: digest.to_vec(),
             scheme: Some(sign::Scheme::Ecdsa(Done {})),
             recoverable: false,
+            ..Sign::default()
         };
         match self.ask(Some(&ticket), Operation::Sign(sign)).0 {
             Answer::Signature(signed) => signature_to_der(&signed.value).unwrap(),

@@ -224,6 +224,7 @@ impl Writer {
                         login_mode: wire::LoginMode::Pin.into(),
                         so_pin: SO_PIN.into(),
                         user_pin: PIN.into(),
+                        ..wire::CreateToken::default()
                     });
                     (Write::MakeToken { label }, operation)
                 }

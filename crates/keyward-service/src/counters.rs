@@ -56,6 +56,7 @@ operations! {
     RevokeCertificates "revoke_certificates",
     UnlockToken "unlock_token",
     DeleteToken "delete_token",
+    SetPolicy "set_policy",
 }
 
 /// The name of an operation that this version does not know.

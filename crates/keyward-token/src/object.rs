@@ -124,6 +124,21 @@ impl Object {
         ))
     }
 
+    /// Whether CKA_ALLOWED_MECHANISMS of a key, if it has any, names a mechanism. An empty list
+    /// names none.
+    ///
+    /// # Errors
+    /// CKR_MECHANISM_INVALID if it does not.
+    pub fn permit_mechanism(&self, mechanism: u64) -> Result<()> {
+        match self.attributes.value(CKA_ALLOWED_MECHANISMS) {
+            Some(Value::Numbers(allowed)) if !allowed.contains(&mechanism) => Err(Error::new(
+                ErrorCode::MechanismInvalid,
+                format!("CKA_ALLOWED_MECHANISMS of the key does not name mechanism {mechanism:#x}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a key of this type has `attribute` as a secret part, even when
     /// its value is not here.
     fn has_secret(&self, attribute: u64) -> bool {

@@ -201,12 +201,8 @@ fn is_made_by_token(attribute: u64) -> bool {
 /// Values that no object may be given.
 fn valid(attribute: u64, value: &Value) -> Result<()> {
     match (attribute, value) {
-        // Only the security officer trusts, and keys that ask for a PIN at each
-        // use are not offered.
+        // Only the security officer trusts.
         (CKA_TRUSTED, Value::Boolean(true)) => Err(read_only(CKA_TRUSTED)),
-        (CKA_ALWAYS_AUTHENTICATE, Value::Boolean(true)) => {
-            Err(value_invalid(CKA_ALWAYS_AUTHENTICATE))
-        }
         (CKA_START_DATE | CKA_END_DATE, Value::Bytes(date)) if !matches!(date.len(), 0 | 8) => {
             Err(value_invalid(attribute))
         }

@@ -126,6 +126,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                 want_catalogue: true,
                 known: Some(revision()),
                 scope: Scope::Current.into(),
+                ..Login::default()
             }),
         ),
         (
@@ -136,6 +137,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                 want_catalogue: false,
                 known: None,
                 scope: Scope::Current.into(),
+                ..Login::default()
             }),
         ),
         (
@@ -182,6 +184,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                     mode: Some(block::Mode::Cbc(vec![0x55; 16])),
                 }),
                 input: vec![0x99; 32],
+                ..Encrypt::default()
             }),
         ),
         (
@@ -195,6 +198,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                     })),
                     recoverable: false,
                     input: b"message".to_vec(),
+                    ..Sign::default()
                 }),
                 code: vec![0xaa; 32],
             }),
@@ -271,6 +275,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                 login_mode: LoginMode::Certificate.into(),
                 so_pin: b"12345678".to_vec(),
                 user_pin: b"1234".to_vec(),
+                ..CreateToken::default()
             }),
         ),
         (
@@ -304,6 +309,45 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("unlock_token", Operation::UnlockToken(UnlockToken { identity: "node1".into() })),
         ("delete_token", Operation::DeleteToken(DeleteToken {})),
+        ("set_policy", Operation::SetPolicy(SetPolicy { policy: Policy::Fips.into() })),
+        (
+            "create_token-policy",
+            Operation::CreateToken(CreateToken {
+                label: "node1".into(),
+                policy: Policy::Compat.into(),
+                ..CreateToken::default()
+            }),
+        ),
+        (
+            "login-context",
+            Operation::Login(Login {
+                user_type: UserType::ContextSpecific.into(),
+                pin: Some(b"1234".to_vec()),
+                key: "0f".repeat(16),
+                ..Login::default()
+            }),
+        ),
+        (
+            "sign-mechanism",
+            Operation::Sign(Sign {
+                key: Some(by_id()),
+                scheme: Some(sign::Scheme::RsaPkcs1(Done {})),
+                input: vec![0x77; 32],
+                mechanism: Some(0x40),
+                authentication: vec![0x44; 8],
+                ..Sign::default()
+            }),
+        ),
+        (
+            "decrypt-mechanism",
+            Operation::Decrypt(Decrypt {
+                key: Some(by_id()),
+                scheme: Some(decrypt::Scheme::RsaPkcs1(Done {})),
+                input: vec![0x88],
+                mechanism: Some(0),
+                authentication: vec![0x44; 8],
+            }),
+        ),
     ];
     operations
         .into_iter()
@@ -378,6 +422,7 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("object", Answer::Object(ObjectResult { object: Some(object()) })),
         ("done", Answer::Done(Done {})),
         ("token", Answer::Token(token())),
+        ("token-policy", Answer::Token(TokenInfo { policy: Policy::Fips.into(), ..token() })),
         (
             "identity",
             Answer::Identity(IdentityResult {
@@ -448,11 +493,17 @@ fn sign(scheme: sign::Scheme) -> Operation {
         scheme: Some(scheme),
         input: vec![0x77; 32],
         recoverable: false,
+        ..Sign::default()
     })
 }
 
 fn decrypt(scheme: decrypt::Scheme) -> Operation {
-    Operation::Decrypt(Decrypt { key: Some(by_blob()), scheme: Some(scheme), input: vec![0x88] })
+    Operation::Decrypt(Decrypt {
+        key: Some(by_blob()),
+        scheme: Some(scheme),
+        input: vec![0x88],
+        ..Decrypt::default()
+    })
 }
 
 fn bytes() -> Bytes {
@@ -502,6 +553,7 @@ fn token() -> TokenInfo {
             wrong: 10,
             locked: true,
         }],
+        ..TokenInfo::default()
     }
 }
 

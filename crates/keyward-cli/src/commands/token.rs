@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use keyward_token::mechanism;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{
-    CreateToken, DeleteToken, InitPin, LoginMode, PinCount, PinState, SetPin, TokenInfo,
-    UnlockToken, UserType,
+    CreateToken, DeleteToken, InitPin, LoginMode, PinCount, PinState, Policy, SetPin, SetPolicy,
+    TokenInfo, UnlockToken, UserType,
 };
 use serde::Serialize;
 
@@ -38,6 +39,11 @@ pub enum TokenCommand {
         after_long_help = "PINs stay as they are, and so do logins: a running JVM does not notice.\n\nExamples:\n  keyward token unlock node1\n  keyward token unlock node1 --identity node1"
     )]
     Unlock(Unlock),
+    /// Choose which mechanisms and keys a token offers
+    #[command(
+        after_long_help = "What the new policy leaves out is refused from now on; nothing is destroyed, and a running\nprogram sees the new list of mechanisms when it asks the next time.\n\nExamples:\n  keyward token set-policy node1 fips\n  keyward token set-policy node1 default"
+    )]
+    SetPolicy(SetPolicyArgs),
     /// Destroy a token with everything in it
     #[command(after_long_help = "Example:\n  keyward token delete node1")]
     Delete(Delete),
@@ -55,6 +61,7 @@ impl TokenCommand {
             Self::Show(args) => args.run(),
             Self::SetPin(args) => args.run(),
             Self::Unlock(args) => args.run(),
+            Self::SetPolicy(args) => args.run(),
             Self::Delete(args) => args.run(),
         }
     }
@@ -69,6 +76,38 @@ pub enum LoginArg {
     Certificate,
 }
 
+impl From<LoginArg> for LoginMode {
+    fn from(login: LoginArg) -> Self {
+        match login {
+            LoginArg::Pin => Self::Pin,
+            LoginArg::Certificate => Self::Certificate,
+        }
+    }
+}
+
+/// What a token offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArg {
+    /// What is sound, and SHA-1 for those who still need it
+    Default,
+    /// What NIST approves: no signatures with SHA-1, no encryption by PKCS#1 v1.5, nothing below
+    /// 112 bits
+    Fips,
+    /// Old things too, for old programs and for test suites: MD5, Triple DES, DSA, Diffie-Hellman,
+    /// RSA from 1024 bits
+    Compat,
+}
+
+impl From<PolicyArg> for Policy {
+    fn from(policy: PolicyArg) -> Self {
+        match policy {
+            PolicyArg::Default => Self::Default,
+            PolicyArg::Fips => Self::Fips,
+            PolicyArg::Compat => Self::Compat,
+        }
+    }
+}
+
 /// `keyward token create`.
 #[derive(Args, Debug)]
 pub struct Create {
@@ -78,6 +117,9 @@ pub struct Create {
     /// What opens the token
     #[arg(long, value_enum, default_value = "pin")]
     login: LoginArg,
+    /// Which mechanisms and keys the token offers
+    #[arg(long, value_enum, default_value = "default")]
+    policy: PolicyArg,
     /// The security officer's PIN; better given by file, KEYWARD_SO_PIN or on the terminal
     #[arg(long, value_name = "PIN")]
     so_pin: Option<String>,
@@ -124,7 +166,16 @@ impl Create {
             .to_vec(),
             _ => Vec::new(),
         };
-        let token = create(&admin, &self.label, self.login, so_pin.as_bytes(), user_pin)?;
+        let token = create(
+            &admin,
+            CreateToken {
+                label: self.label,
+                login_mode: LoginMode::from(self.login).into(),
+                so_pin: so_pin.as_bytes().to_vec(),
+                user_pin,
+                policy: Policy::from(self.policy).into(),
+            },
+        )?;
         if self.json {
             return output::json(&TokenView::of(&token));
         }
@@ -140,23 +191,8 @@ impl Create {
 ///
 /// # Errors
 /// As [`Admin::call`].
-pub fn create(
-    admin: &Admin,
-    label: &str,
-    login: LoginArg,
-    so_pin: &[u8],
-    user_pin: Vec<u8>,
-) -> Result<TokenInfo> {
-    let login_mode = match login {
-        LoginArg::Pin => LoginMode::Pin,
-        LoginArg::Certificate => LoginMode::Certificate,
-    };
-    let operation = Operation::CreateToken(CreateToken {
-        label: label.to_owned(),
-        login_mode: login_mode.into(),
-        so_pin: so_pin.to_vec(),
-        user_pin,
-    });
+pub fn create(admin: &Admin, token: CreateToken) -> Result<TokenInfo> {
+    let operation = Operation::CreateToken(token);
     admin.one("", operation, |answer| match answer {
         Answer::Token(token) => Some(token),
         _ => None,
@@ -226,6 +262,7 @@ impl Show {
             ("Token", token.label.clone()),
             ("Serial number", token.serial.clone()),
             ("Login", token.login.to_owned()),
+            ("Policy", token.policy.to_owned()),
             ("User PIN", token.user_pin_told()),
             ("SO PIN", told(token.so_pin).to_owned()),
             ("Read only", yes_no(token.read_only).to_owned()),
@@ -344,6 +381,30 @@ impl Unlock {
     }
 }
 
+/// `keyward token set-policy`.
+#[derive(Args, Debug)]
+pub struct SetPolicyArgs {
+    /// The token's label
+    label: String,
+    /// What it offers from now on
+    #[arg(value_enum)]
+    policy: PolicyArg,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl SetPolicyArgs {
+    fn run(self) -> Result<()> {
+        let admin = Admin::open(&self.admin)?;
+        let policy = Policy::from(self.policy);
+        let operation = Operation::SetPolicy(SetPolicy { policy: policy.into() });
+        admin.done(&self.label, operation)?;
+        let name = mechanism::Policy::from(policy).name();
+        terminal::note(&format!("token {:?} has the policy {name} now", self.label));
+        Ok(())
+    }
+}
+
 /// `keyward token delete`.
 #[derive(Args, Debug)]
 pub struct Delete {
@@ -382,6 +443,7 @@ struct TokenView {
     label: String,
     serial: String,
     login: &'static str,
+    policy: &'static str,
     user_pin_initialized: bool,
     user_pin: &'static str,
     so_pin: &'static str,
@@ -430,6 +492,7 @@ impl TokenView {
         Self {
             label: token.label.clone(),
             serial: token.serial.clone(),
+            policy: mechanism::Policy::from(token.policy()).name(),
             login: match token.login_mode() {
                 LoginMode::Certificate => "certificate",
                 _ => "pin",

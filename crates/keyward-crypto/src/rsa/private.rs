@@ -23,10 +23,11 @@ use crate::ffi::{
 pub struct RsaPrivateKey(RsaKey);
 
 impl RsaPrivateKey {
-    /// Makes a new key of `bits` bits, 2048 to 8192 in steps of 128, and an odd public exponent
+    /// Makes a new key of `bits` bits, 1024 to 8192 in steps of 128, and an odd public exponent
     /// from 3 to 2^32 - 1.
     ///
-    /// This takes from some 50 milliseconds (2048) to many seconds (8192).
+    /// Below 2048 bits a key is for those alone who must; callers refuse it by their own rules. This
+    /// takes from some 50 milliseconds (2048) to many seconds (8192).
     ///
     /// # Errors
     ///
@@ -371,4 +372,4 @@ type Part = unsafe extern "C" fn(*const RSA) -> *const BIGNUM;
 const INCONSISTENT: Error =
     Error::InvalidKey("the parts of the RSA private key contradict each other");
 
-const PRIVATE_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
+const PRIVATE_BITS: std::ops::RangeInclusive<u32> = 1024..=8192;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keyward_token::Stage;
+use keyward_token::mechanism::Policy;
 use keyward_wire::{Error, ErrorCode, LoginMode, Result, Scope};
 
 use super::{Call, Engine};
@@ -120,6 +121,11 @@ impl Access {
             ));
         }
         Ok(())
+    }
+
+    /// Which mechanisms and keys the token offers.
+    pub(super) fn policy(&self) -> Policy {
+        self.token.record.policy_in_force()
     }
 
     /// Where wrong PINs of an identity are counted.

@@ -136,6 +136,7 @@ impl Engine {
                 true => self.pin_counts(token.id),
                 false => Vec::new(),
             },
+            policy: wire::Policy::from(token.record.policy_in_force()).into(),
         }
     }
 }

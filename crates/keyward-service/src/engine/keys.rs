@@ -2,14 +2,23 @@
 
 use cryptoki_sys::*;
 use keyward_token::Object;
-use keyward_token::attribute::Value;
 use keyward_token::key::{PrivateKey, SecretKey};
-use keyward_token::mechanism::{EncryptionScheme, SignatureScheme};
+use keyward_token::mechanism::{EncryptionScheme, Policy, SignatureScheme, declared};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
 use super::access::{Access, Rights};
 use super::{Answer, Call, Engine, malformed};
+
+/// What is to be done with a key, and what was shown for it.
+struct Use {
+    /// CKA_SIGN and the like.
+    usage: u64,
+    /// CKM_...
+    mechanism: u64,
+    /// That the PIN was given for it.
+    authentication: Vec<u8>,
+}
 
 /// A key at work.
 enum Key<'a> {
@@ -34,10 +43,12 @@ impl Engine {
             CKA_SIGN
         };
         let input = sign.input.clone();
+        let mechanism = declared::of_signature(sign.mechanism, &scheme, &input)?;
         let work = move |key: &Key<'_>| match key {
             Key::Private(key) => key.sign(&scheme, &input),
             Key::Secret(key) => key.sign(&scheme, &input),
         };
+        let usage = Use { usage, mechanism, authentication: sign.authentication.clone() };
         let bytes = self.with_key(call, &access, sign.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Signature(bytes))))
     }
@@ -52,6 +63,9 @@ impl Engine {
         let scheme =
             decrypt.scheme.clone().ok_or_else(|| malformed("the request names no scheme"))?;
         let scheme = EncryptionScheme::try_from(scheme)?;
+        let mechanism = declared::of_encryption(decrypt.mechanism, &scheme)?;
+        let authentication = decrypt.authentication.clone();
+        let usage = Use { usage: CKA_DECRYPT, mechanism, authentication };
         let input = decrypt.input.clone();
         let work = move |key: &Key<'_>| {
             let plain = match key {
@@ -60,7 +74,7 @@ impl Engine {
             };
             Ok(plain.to_vec())
         };
-        let bytes = self.with_key(call, &access, decrypt.key.as_ref(), CKA_DECRYPT, work).await?;
+        let bytes = self.with_key(call, &access, decrypt.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Plaintext(bytes))))
     }
 
@@ -74,9 +88,11 @@ impl Engine {
         let block =
             encrypt.block.clone().ok_or_else(|| malformed("the request names no scheme"))?;
         let scheme = EncryptionScheme::try_from(wire::decrypt::Scheme::Block(block))?;
+        let mechanism = declared::of_encryption(encrypt.mechanism, &scheme)?;
+        let usage = Use { usage: CKA_ENCRYPT, mechanism, authentication: Vec::new() };
         let input = encrypt.input.clone();
         let work = move |key: &Key<'_>| key.secret()?.encrypt(&scheme, &input);
-        let bytes = self.with_key(call, &access, encrypt.key.as_ref(), CKA_ENCRYPT, work).await?;
+        let bytes = self.with_key(call, &access, encrypt.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Ciphertext(bytes))))
     }
 
@@ -91,28 +107,35 @@ impl Engine {
         let scheme = of.scheme.clone().ok_or_else(|| malformed("the request names no scheme"))?;
         let scheme = SignatureScheme::try_from(scheme)?;
         let (input, code) = (of.input.clone(), verify.code.clone());
+        let mechanism = declared::of_signature(of.mechanism, &scheme, &input)?;
+        let usage = Use { usage: CKA_VERIFY, mechanism, authentication: Vec::new() };
         let work = move |key: &Key<'_>| {
             key.secret()?.verify(&scheme, &input, &code)?;
             Ok(Vec::new())
         };
-        let bytes = self.with_key(call, &access, of.key.as_ref(), CKA_VERIFY, work).await?;
+        let bytes = self.with_key(call, &access, of.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Verified(bytes))))
     }
 
-    /// Does `work` with a key that allows `usage`, on a worker.
+    /// Does `work` with a key that allows it, on a worker.
     async fn with_key(
         &self,
         call: &Call,
         access: &Access,
         key: Option<&wire::Key>,
-        usage: u64,
+        Use { usage, mechanism, authentication }: Use,
         work: impl FnOnce(&Key<'_>) -> Result<Vec<u8>> + Send + 'static,
     ) -> Result<wire::Bytes> {
         let uid = call.identity.uid;
+        let policy = access.policy();
+        let usable = move |object: &Object| usable(policy, object, usage, mechanism);
         match key.and_then(|key| key.key.as_ref()) {
             Some(wire::key::Key::UniqueId(unique_id)) => {
                 let stored = access.object(unique_id).cloned().ok_or_else(no_key)?;
-                usable(&stored.object, usage)?;
+                usable(&stored.object)?;
+                if asks_for_pin(call, access) && always_authenticates(&stored.object) {
+                    self.check_authentication(call, &access.token, unique_id, &authentication)?;
+                }
                 let value = self
                     .workers
                     .run(uid, call.deadline, move || {
@@ -129,13 +152,19 @@ impl Engine {
                 let blob = blob.clone();
                 let vault = std::sync::Arc::clone(&self.vault);
                 let user = access.rights == Rights::User;
+                let authenticated =
+                    self.check_authentication(call, &access.token, "", &authentication);
+                let asked = asks_for_pin(call, access);
                 self.workers
                     .run(uid, call.deadline, move || {
                         let opened = owner.open(&vault, &blob)?;
                         if opened.object.is_private() && !user {
                             return Err(no_key());
                         }
-                        usable(&opened.object, usage)?;
+                        usable(&opened.object)?;
+                        if asked && always_authenticates(&opened.object) {
+                            authenticated?;
+                        }
                         let attributes = opened.object.attributes();
                         let value = if opened.object.class() == CKO_SECRET_KEY {
                             work(&Key::Secret(SecretKey::of(attributes)?))?
@@ -167,24 +196,26 @@ impl Key<'_> {
     }
 }
 
-/// Whether an object is a private or secret key that allows `usage`.
-fn usable(object: &Object, usage: u64) -> Result<()> {
+/// Whether an object is a private or secret key that allows what is to be done.
+fn usable(policy: Policy, object: &Object, usage: u64, mechanism: u64) -> Result<()> {
     if !matches!(object.class(), CKO_PRIVATE_KEY | CKO_SECRET_KEY) {
         return Err(Error::new(
             ErrorCode::KeyTypeInconsistent,
             "the object is neither a private nor a secret key",
         ));
     }
-    if matches!(
-        object.attributes().value(CKA_ALLOWED_MECHANISMS),
-        Some(Value::Numbers(allowed)) if allowed.is_empty()
-    ) {
-        return Err(Error::new(
-            ErrorCode::KeyFunctionNotPermitted,
-            "CKA_ALLOWED_MECHANISMS of the key is an empty list",
-        ));
-    }
-    object.permit(usage)
+    object.permit(usage)?;
+    policy.permit(mechanism, usage, object)
+}
+
+/// Whether a PIN is asked for at each use of some keys: of those who need one to log in.
+fn asks_for_pin(call: &Call, access: &Access) -> bool {
+    access.token.record.login_mode() != wire::LoginMode::Certificate
+        && !call.identity.record.administrator
+}
+
+fn always_authenticates(object: &Object) -> bool {
+    object.attributes().is_true(CKA_ALWAYS_AUTHENTICATE)
 }
 
 fn no_key() -> Error {

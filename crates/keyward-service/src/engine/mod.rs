@@ -349,6 +349,7 @@ impl Engine {
             Operation::RevokeCertificates(revoke) => self.revoke_certificates(call, revoke),
             Operation::UnlockToken(unlock) => self.unlock_token(call, unlock),
             Operation::DeleteToken(_) => self.delete_token(call),
+            Operation::SetPolicy(set) => self.set_policy(call, set),
             _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
         }
     }

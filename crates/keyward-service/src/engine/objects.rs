@@ -31,6 +31,7 @@ impl Engine {
         let public_template = Attributes::try_from(generate.public_template.clone())?;
         let private_template = Attributes::try_from(generate.private_template.clone())?;
         let mechanism = generate.mechanism;
+        access.policy().permit_generation(mechanism, &public_template)?;
         let stage = self.stage_of_successor(&access, &generate.successor_of)?;
         let (uid, deadline) = (call.identity.uid, call.deadline);
         let work = move || rules::generate_key_pair(mechanism, public_template, private_template);
@@ -64,6 +65,7 @@ impl Engine {
     ) -> Result<Plan> {
         let access = self.access(call)?;
         let template = Attributes::try_from(generate.template.clone())?;
+        access.policy().permit_generation(generate.mechanism, &template)?;
         let object = rules::generate_secret_key(generate.mechanism, template)?;
         self.plan_new(call, &access, object)
     }
@@ -163,6 +165,7 @@ impl Engine {
         mut object: Object,
         changes: &mut Changes,
     ) -> Result<wire::Object> {
+        access.policy().permit_key(&object)?;
         if object.is_private() {
             access.must_be_user()?;
         }

@@ -19,7 +19,7 @@ use crate::id::Id;
 use crate::pin::{self, Pin};
 use crate::state::Token;
 use crate::store::paths::{self, PinKey};
-use crate::store::records::{PinCountRecord, PinRecord, TokenRecord};
+use crate::store::records::{Claims, PinCountRecord, PinRecord, TokenRecord};
 use crate::workers::later;
 
 /// PINs that are being verified, and the tokens that hold answers back.
@@ -70,6 +70,9 @@ impl Engine {
     /// C_Login.
     pub(super) async fn login(&self, call: &Call, login: &wire::Login) -> Result<Plan> {
         let mut access = self.access_without_ticket(call)?;
+        if login.user_type() == UserType::ContextSpecific {
+            return self.authenticate(call, &access, login).await;
+        }
         let officer = is_officer(login.user_type())?;
         let (changes, attempt) = match &login.pin {
             Some(pin) => {
@@ -102,6 +105,31 @@ impl Engine {
             // The PIN is right whether or not the counter can go back to zero.
             optional: true,
             ..Plan::new(changes, answer).about(who(officer))
+        })
+    }
+
+    /// C_Login with CKU_CONTEXT_SPECIFIC.
+    async fn authenticate(
+        &self,
+        call: &Call,
+        access: &Access,
+        login: &wire::Login,
+    ) -> Result<Plan> {
+        let pin = login
+            .pin
+            .clone()
+            .ok_or_else(|| Error::new(ErrorCode::ArgumentsBad, "this token asks for a PIN"))?;
+        let (changes, attempt) = match self.try_pin(call, access, false, Pin::new(pin)).await? {
+            Tried::Right(changes, attempt) => (*changes, attempt),
+            Tried::Wrong(plan) => return Ok(*plan),
+        };
+        let claims = self.claims(call, &access.token, UserType::ContextSpecific);
+        let result = Answered::Login(wire::LoginResult { token: None });
+        Ok(Plan {
+            claims: Some(Claims { key: login.key.clone(), ..claims }),
+            attempt: Some(attempt),
+            optional: true,
+            ..Plan::new(changes, access.answer(Some(result))).about(&login.key)
         })
     }
 
@@ -489,7 +517,7 @@ fn is_officer(user_type: UserType) -> Result<bool> {
     match user_type {
         UserType::User => Ok(false),
         UserType::SecurityOfficer => Ok(true),
-        UserType::Unspecified => {
+        UserType::ContextSpecific | UserType::Unspecified => {
             Err(Error::new(ErrorCode::UserTypeInvalid, "neither the user nor the security officer"))
         }
     }

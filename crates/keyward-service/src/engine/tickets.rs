@@ -3,6 +3,8 @@
 //! A part is the encoded claims and an HMAC over them. The access part expires,
 //! the refresh part holds as long as the PIN's generation.
 
+use std::time::Duration;
+
 use keyward_crypto::{hmac_sha256, hmac_sha256_verify, random};
 use keyward_wire::{Error, ErrorCode, Result, Ticket, UserType};
 use prost::Message;
@@ -22,16 +24,47 @@ impl Engine {
             generation: generation(&token.record, user_type),
             instance: call.instance.clone(),
             expires: 0,
+            key: String::new(),
         }
     }
 
     /// A ticket that says so.
     pub(super) fn issue(&self, claims: &Claims) -> Ticket {
-        let life = u64::try_from(self.access_life.as_millis()).unwrap_or(u64::MAX);
+        let one_use = claims.user_type() == UserType::ContextSpecific;
+        let life = if one_use { USE_LIFE } else { self.access_life };
+        let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
         let access =
             Claims { expires: clock::milliseconds().saturating_add(life), ..claims.clone() };
+        if one_use {
+            return Ticket { access: self.protect(USE, &access), refresh: Vec::new() };
+        }
         let refresh = Claims { expires: 0, ..claims.clone() };
         Ticket { access: self.protect(ACCESS, &access), refresh: self.protect(REFRESH, &refresh) }
+    }
+
+    /// Whether the PIN was given for this use of a key, a moment ago.
+    ///
+    /// # Errors
+    /// CKR_USER_NOT_LOGGED_IN.
+    pub(super) fn check_authentication(
+        &self,
+        call: &Call,
+        token: &Token,
+        key: &str,
+        proof: &[u8],
+    ) -> Result<()> {
+        let wanted = self.claims(call, token, UserType::ContextSpecific);
+        let given = self.unprotect(USE, proof).is_some_and(|claims| {
+            claims.expires > clock::milliseconds()
+                && claims == Claims { expires: claims.expires, key: key.to_owned(), ..wanted }
+        });
+        if given {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::UserNotLoggedIn,
+            "the key has CKA_ALWAYS_AUTHENTICATE, and the PIN was not given for this use",
+        ))
     }
 
     /// What a ticket says, and a new one if its access part is stale.
@@ -82,7 +115,9 @@ impl Engine {
 pub(super) fn generation(record: &TokenRecord, user_type: UserType) -> u64 {
     match user_type {
         UserType::SecurityOfficer => record.so_generation,
-        UserType::User | UserType::Unspecified => record.user_generation,
+        UserType::User | UserType::ContextSpecific | UserType::Unspecified => {
+            record.user_generation
+        }
     }
 }
 
@@ -99,3 +134,7 @@ fn invalid(message: &'static str) -> Error {
 // What is authenticated before the claims: one part does not pass for the other.
 const ACCESS: &[u8] = b"access\0";
 const REFRESH: &[u8] = b"refresh\0";
+const USE: &[u8] = b"use\0";
+
+/// From the PIN to the use of a key with CKA_ALWAYS_AUTHENTICATE, with all repeats.
+const USE_LIFE: Duration = Duration::from_secs(60);

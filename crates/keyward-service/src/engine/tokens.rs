@@ -28,6 +28,7 @@ impl Engine {
             LoginMode::Unspecified => LoginMode::Pin,
             given => given,
         };
+        known_policy(create.policy)?;
         let so_pin = pin::acceptable(create.so_pin.clone())?;
         let user_pin = match create.user_pin.as_slice() {
             [] => None,
@@ -48,6 +49,7 @@ impl Engine {
             so_generation: new_generation(),
             user_generation: new_generation(),
             created: clock::seconds(),
+            policy: create.policy,
         };
         changes.add(paths::token(id), record.encode_to_vec());
         changes.touched = Some(id);
@@ -80,6 +82,17 @@ impl Engine {
         Ok(Plan::new(changes, access.answer(Some(DONE))).about(&unlock.identity))
     }
 
+    /// Another policy. What it leaves out is refused from now on, and nothing is destroyed.
+    pub(super) fn set_policy(&self, call: &Call, set: &wire::SetPolicy) -> Result<Plan> {
+        administrators_only(call)?;
+        known_policy(set.policy)?;
+        let access = self.access_without_ticket(call)?;
+        let record = TokenRecord { policy: set.policy, ..(*access.token.record).clone() };
+        let mut changes = Changes::default();
+        changes.put_token(&access.token, &record);
+        Ok(Plan::new(changes, access.answer(Some(DONE))).about(record.policy_in_force().name()))
+    }
+
     /// Destroys a token: its objects and its counters. What identities were
     /// given of it is theirs no more; their records are put right afterwards.
     pub(super) fn delete_token(&self, call: &Call) -> Result<Plan> {
@@ -110,6 +123,16 @@ impl Engine {
 
     pub(super) fn label_path(&self, label: &str) -> String {
         paths::token_label(&self.vault.hash("label", label.as_bytes()))
+    }
+}
+
+fn known_policy(number: i32) -> Result<()> {
+    match wire::Policy::try_from(number) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::new(
+            ErrorCode::ArgumentsBad,
+            format!("this service does not know policy {number} of a newer version"),
+        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What stands in the store, encrypted. Fields may be added, none may change
 //! its meaning.
 
+use keyward_token::mechanism::Policy;
 use keyward_wire as wire;
 use prost::Message;
 
@@ -29,6 +30,16 @@ pub(crate) struct TokenRecord {
     /// Seconds since 1970-01-01 UTC.
     #[prost(uint64, tag = "8")]
     pub(crate) created: u64,
+    #[prost(enumeration = "wire::Policy", tag = "9")]
+    pub(crate) policy: i32,
+}
+
+impl TokenRecord {
+    /// Which mechanisms and keys the token offers. Of a policy that this version does not know it
+    /// takes the strictest that it knows.
+    pub(crate) fn policy_in_force(&self) -> Policy {
+        wire::Policy::try_from(self.policy).map_or(Policy::Fips, Policy::from)
+    }
 }
 
 /// A PIN, hashed by argon2id.
@@ -152,6 +163,9 @@ pub(crate) struct Claims {
     /// Milliseconds since 1970-01-01 UTC; 0 in a refresh part, which has none.
     #[prost(uint64, tag = "6")]
     pub(crate) expires: u64,
+    /// CKA_UNIQUE_ID of the key that the PIN was given for, in a ticket for one use.
+    #[prost(string, tag = "7")]
+    pub(crate) key: String,
 }
 
 /// The certificate authority.

@@ -358,6 +358,7 @@ impl Client {
             login_mode: wire::LoginMode::Pin.into(),
             so_pin: SO_PIN.to_vec(),
             user_pin: PIN.to_vec(),
+            ..wire::CreateToken::default()
         });
         match self.ask(operation).await.unwrap() {
             Answered::Token(token) => token,
@@ -467,6 +468,7 @@ impl Client {
             input: input.to_vec(),
             scheme: Some(scheme),
             recoverable: false,
+            ..wire::Sign::default()
         };
         match self.ask(Operation::Sign(sign)).await? {
             Answered::Signature(signature) => Ok(signature),

@@ -279,6 +279,7 @@ async fn a_certificate_alone_opens_a_token_of_that_mode() {
             login_mode: wire::LoginMode::Certificate.into(),
             so_pin: SO_PIN.to_vec(),
             user_pin: Vec::new(),
+            ..wire::CreateToken::default()
         }))
         .await
         .unwrap();

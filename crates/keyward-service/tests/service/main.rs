@@ -11,6 +11,7 @@ mod identities;
 mod login;
 mod objects;
 mod outages;
+mod policy;
 mod replicas;
 mod rotation;
 mod start;

@@ -87,6 +87,7 @@ async fn signatures_verify_elsewhere_and_decryption_undoes_encryption() {
             key: Some(wire::Key { key: Some(by_id(&private)) }),
             input,
             scheme: Some(wire::decrypt::Scheme::RsaPkcs1(wire::Done {})),
+            ..wire::Decrypt::default()
         })
     };
     let encrypted = public_key.encrypt_pkcs1(message).unwrap();

@@ -164,7 +164,7 @@ async fn a_key_that_allows_no_mechanism_does_nothing() {
             signed.map(drop).map_err(|error| error.code),
             match fine {
                 true => Ok(()),
-                false => Err(ErrorCode::KeyFunctionNotPermitted),
+                false => Err(ErrorCode::MechanismInvalid),
             }
         );
     }

@@ -6,6 +6,7 @@
 //! they do is in keyward-crypto; signatures, codes and encryption are in `key` too, derivation and
 //! CKM_RSA_AES_KEY_WRAP are not.
 
+pub mod declared;
 mod parameter;
 mod policy;
 mod registry;

@@ -3,9 +3,12 @@
 use cryptoki_sys::*;
 use keyward_crypto::digest::Hash;
 use keyward_crypto::ec::Curve;
-use keyward_wire::{Error, ErrorCode, Result};
+use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
 use super::{BlockCipher, Derived, Family, Mechanism, REGISTRY, find};
+use crate::attribute::{self, Attributes};
+use crate::key;
+use crate::object::Object;
 
 /// A token's policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,8 +19,7 @@ pub enum Policy {
     /// What NIST approves: no signature with SHA-1, no encryption by PKCS#1 v1.5, nothing below 112
     /// bits, no curve but NIST's and Edwards's.
     Fips,
-    /// Old things too: MD5, Triple DES, DSA, Diffie-Hellman, RSA from 1024 bits. (keyward-crypto
-    /// still refuses private RSA keys below 2048; no token has this policy yet.)
+    /// Old things too: MD5, Triple DES, DSA, Diffie-Hellman, RSA from 1024 bits.
     Compat,
 }
 
@@ -93,6 +95,111 @@ impl Policy {
         (offer.flags & FUNCTIONS != 0).then_some(offer)
     }
 
+    /// Whether a mechanism may be used in the way that `usage` permits, which is CKA_SIGN or the
+    /// like, and with this key.
+    ///
+    /// # Errors
+    /// CKR_MECHANISM_INVALID if the policy or the key's CKA_ALLOWED_MECHANISMS leaves it out, and
+    /// what [`Policy::permit_key`] says.
+    pub fn permit(self, number: u64, usage: u64, key: &Object) -> Result<()> {
+        let offer = self.find(number)?;
+        if offer.flags & flags_of(usage) == 0 {
+            return Err(Error::new(
+                ErrorCode::MechanismInvalid,
+                format!(
+                    "{} is not offered for {} under the policy {}",
+                    offer.mechanism.name,
+                    attribute::name(usage),
+                    self.name()
+                ),
+            ));
+        }
+        key.permit_mechanism(number)?;
+        self.permit_key(key)
+    }
+
+    /// Whether a mechanism makes keys of the size that the template names. What was made is looked at
+    /// once more; this is before a processor is at work for what is refused.
+    ///
+    /// # Errors
+    /// CKR_MECHANISM_INVALID, CKR_KEY_SIZE_RANGE.
+    pub fn permit_generation(self, number: u64, template: &Attributes) -> Result<()> {
+        let offer = self.find(number)?;
+        let size = match offer.mechanism.family {
+            Family::PairGeneration(CKK_RSA) => template.number(CKA_MODULUS_BITS),
+            Family::SecretGeneration(_) => template.number(CKA_VALUE_LEN),
+            _ => None,
+        };
+        if size.is_some_and(|size| size < offer.min_key_size) {
+            return Err(Error::new(
+                ErrorCode::KeySizeRange,
+                format!(
+                    "{} makes keys from {} on under the policy {}",
+                    offer.mechanism.name,
+                    offer.min_key_size,
+                    self.name()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a key, or another object, is one that is kept and used.
+    ///
+    /// # Errors
+    /// CKR_KEY_SIZE_RANGE, CKR_CURVE_NOT_SUPPORTED, CKR_MECHANISM_INVALID for a type that has none.
+    pub fn permit_key(self, object: &Object) -> Result<()> {
+        let Some(key_type) = object.key_type() else { return Ok(()) };
+        let attributes = object.attributes();
+        let short = |why: String| Err(Error::new(ErrorCode::KeySizeRange, why));
+        match key_type {
+            CKK_RSA => {
+                let bits = attributes.bytes(CKA_MODULUS).map_or(0, bits);
+                // What was signed long ago may still be verified.
+                let old = self == Self::Default && object.class() == CKO_PUBLIC_KEY;
+                if bits < self.smallest_rsa() && !old {
+                    return short(format!(
+                        "an RSA key of {bits} bits; the policy {} begins with {}",
+                        self.name(),
+                        self.smallest_rsa()
+                    ));
+                }
+            }
+            CKK_EC => {
+                let curve = key::curve(attributes.bytes(CKA_EC_PARAMS).unwrap_or_default())?;
+                if !self.allows_curve(curve) {
+                    return Err(Error::new(
+                        ErrorCode::CurveNotSupported,
+                        format!("no key is on this curve under the policy {}", self.name()),
+                    ));
+                }
+            }
+            CKK_DSA | CKK_DH | CKK_DES2 | CKK_DES3 | CKK_MD5_HMAC if self != Self::Compat => {
+                return Err(Error::new(
+                    ErrorCode::MechanismInvalid,
+                    format!("keys of this type are not kept under the policy {}", self.name()),
+                ));
+            }
+            CKK_EC_MONTGOMERY if self == Self::Fips => {
+                return Err(Error::new(
+                    ErrorCode::CurveNotSupported,
+                    "no key is on this curve under the policy fips",
+                ));
+            }
+            _ if object.class() == CKO_SECRET_KEY && self == Self::Fips => {
+                let length = attributes.number(CKA_VALUE_LEN).unwrap_or_default();
+                if length < BYTES_OF_112_BITS {
+                    return short(format!(
+                        "a secret key of {length} bytes; the policy fips begins with \
+                         {BYTES_OF_112_BITS}"
+                    ));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Whether keys on a curve are made and used.
     #[must_use]
     pub fn allows_curve(self, curve: Curve) -> bool {
@@ -104,6 +211,51 @@ impl Policy {
     #[must_use]
     pub fn smallest_rsa(self) -> u64 {
         if self == Self::Compat { OLD_RSA } else { RSA }
+    }
+}
+
+impl From<wire::Policy> for Policy {
+    fn from(policy: wire::Policy) -> Self {
+        match policy {
+            wire::Policy::Unspecified | wire::Policy::Default => Self::Default,
+            wire::Policy::Fips => Self::Fips,
+            wire::Policy::Compat => Self::Compat,
+        }
+    }
+}
+
+impl From<Policy> for wire::Policy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Default => Self::Default,
+            Policy::Fips => Self::Fips,
+            Policy::Compat => Self::Compat,
+        }
+    }
+}
+
+/// The length of a number without leading zeros, in bits.
+fn bits(number: &[u8]) -> u64 {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    let number = &number[zeros..];
+    number.first().map_or(0, |first| 8 * number.len() as u64 - u64::from(first.leading_zeros()))
+}
+
+/// The flags of a mechanism that stand for a use.
+fn flags_of(usage: u64) -> u64 {
+    match usage {
+        CKA_SIGN => CKF_SIGN | CKF_MESSAGE_SIGN,
+        CKA_SIGN_RECOVER => CKF_SIGN_RECOVER,
+        CKA_VERIFY => CKF_VERIFY | CKF_MESSAGE_VERIFY,
+        CKA_VERIFY_RECOVER => CKF_VERIFY_RECOVER,
+        CKA_ENCRYPT => CKF_ENCRYPT | CKF_MESSAGE_ENCRYPT,
+        CKA_DECRYPT => CKF_DECRYPT | CKF_MESSAGE_DECRYPT,
+        CKA_WRAP => CKF_WRAP,
+        CKA_UNWRAP => CKF_UNWRAP,
+        CKA_DERIVE => CKF_DERIVE,
+        CKA_ENCAPSULATE => CKF_ENCAPSULATE,
+        CKA_DECAPSULATE => CKF_DECAPSULATE,
+        _ => 0,
     }
 }
 

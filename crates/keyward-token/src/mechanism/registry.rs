@@ -150,6 +150,18 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_AES_CTR aes(ModeName::Ctr), AES, CRYPT, false;
     CKM_AES_GCM aes(ModeName::Gcm), AES, CRYPT, false;
     CKM_AES_CCM aes(ModeName::Ccm), AES, CRYPT, false;
+    CKM_DES2_KEY_GEN Family::SecretGeneration(CKK_DES2), DES2, CKF_GENERATE, false;
+    CKM_DES3_KEY_GEN Family::SecretGeneration(CKK_DES3), DES3, CKF_GENERATE, false;
+    CKM_MD5_RSA_PKCS Family::RsaPkcs(Some(Hash::Md5)), RSA, SIGN, false;
+    CKM_MD5 Family::Digest(Hash::Md5), NONE, CKF_DIGEST, false;
+    CKM_MD5_HMAC hmac(Hash::Md5), SECRET, SIGN, false;
+    CKM_MD5_HMAC_GENERAL hmac_general(Hash::Md5), SECRET, SIGN, false;
+    CKM_DES3_CMAC Family::Cmac { cipher: BlockCipher::TripleDes, general: false }, DES, SIGN, false;
+    CKM_DES3_CMAC_GENERAL
+        Family::Cmac { cipher: BlockCipher::TripleDes, general: true }, DES, SIGN, false;
+    CKM_DES3_ECB triple_des(ModeName::Ecb), DES, CRYPT, false;
+    CKM_DES3_CBC triple_des(ModeName::Cbc), DES, CRYPT, false;
+    CKM_DES3_CBC_PAD triple_des(ModeName::CbcPad), DES, CRYPT, false;
 };
 
 /// Mechanisms that no call reaches yet, with the flags that they will have. They are not offered.
@@ -165,8 +177,6 @@ pub const PREPARED: &[Mechanism] = registry! {
         Family::PairGeneration(CKK_ML_KEM), ML_KEM, CKF_GENERATE_KEY_PAIR, false;
     CKM_DSA_KEY_PAIR_GEN Family::PairGeneration(CKK_DSA), DSA, CKF_GENERATE_KEY_PAIR, false;
     CKM_DH_PKCS_KEY_PAIR_GEN Family::PairGeneration(CKK_DH), DH, CKF_GENERATE_KEY_PAIR, false;
-    CKM_DES2_KEY_GEN Family::SecretGeneration(CKK_DES2), DES2, CKF_GENERATE, false;
-    CKM_DES3_KEY_GEN Family::SecretGeneration(CKK_DES3), DES3, CKF_GENERATE, false;
     CKM_HKDF_KEY_GEN Family::SecretGeneration(CKK_HKDF), SECRET, CKF_GENERATE, false;
 
     CKM_EDDSA Family::Eddsa, CURVE_25519, SIGN | OKP_FLAGS, false;
@@ -187,18 +197,7 @@ pub const PREPARED: &[Mechanism] = registry! {
     CKM_DSA_SHA256 Family::Dsa(Some(Hash::Sha256)), DSA, SIGN, false;
     CKM_DSA_SHA384 Family::Dsa(Some(Hash::Sha384)), DSA, SIGN, false;
     CKM_DSA_SHA512 Family::Dsa(Some(Hash::Sha512)), DSA, SIGN, false;
-    CKM_MD5_RSA_PKCS Family::RsaPkcs(Some(Hash::Md5)), RSA, SIGN, false;
-    CKM_MD5 Family::Digest(Hash::Md5), NONE, CKF_DIGEST, false;
 
-    CKM_MD5_HMAC hmac(Hash::Md5), SECRET, SIGN, false;
-    CKM_MD5_HMAC_GENERAL hmac_general(Hash::Md5), SECRET, SIGN, false;
-    CKM_DES3_CMAC Family::Cmac { cipher: BlockCipher::TripleDes, general: false }, DES, SIGN, false;
-    CKM_DES3_CMAC_GENERAL
-        Family::Cmac { cipher: BlockCipher::TripleDes, general: true }, DES, SIGN, false;
-
-    CKM_DES3_ECB triple_des(ModeName::Ecb), DES, CRYPT | WRAP, false;
-    CKM_DES3_CBC triple_des(ModeName::Cbc), DES, CRYPT | WRAP, false;
-    CKM_DES3_CBC_PAD triple_des(ModeName::CbcPad), DES, CRYPT | WRAP, false;
     CKM_AES_KEY_WRAP Family::KeyWrap { padded: false }, AES, WRAP | CRYPT, false;
     CKM_AES_KEY_WRAP_KWP Family::KeyWrap { padded: true }, AES, WRAP | CRYPT, false;
     CKM_AES_KEY_WRAP_PAD Family::KeyWrap { padded: true }, AES, WRAP | CRYPT, false;

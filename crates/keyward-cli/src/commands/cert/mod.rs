@@ -149,6 +149,7 @@ pub fn sign(
         scheme: Some(scheme),
         recoverable: false,
         input,
+        ..Sign::default()
     });
     let signature = admin.one(token, operation, |answer| match answer {
         Answer::Signature(bytes) => Some(bytes.value),

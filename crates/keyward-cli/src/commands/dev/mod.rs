@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use keyward_client::config::Profile;
 use keyward_service::config::Config;
+use keyward_wire::request::Operation;
+use keyward_wire::{CreateToken, LoginMode, Policy, SetPolicy};
 use tempfile::TempDir;
 
 use crate::admin::{Admin, AdminArgs};
@@ -21,7 +23,7 @@ use crate::commands::dev::service::Service;
 use crate::commands::dev::supervise::Signals;
 use crate::commands::identity::{self, Order, ProfileArg, TokenGrant};
 use crate::commands::init;
-use crate::commands::token::{self, LoginArg};
+use crate::commands::token::{self, PolicyArg};
 use crate::failure::Failure;
 use crate::output;
 use crate::terminal;
@@ -38,7 +40,8 @@ The PINs are known to everybody. Use `keyward init` and `keyward serve` for real
 
 Examples:
   keyward dev -- sh -c 'pkcs11-tool --module \"$KEYWARD_PKCS11_MODULE\" --list-slots'
-  keyward dev --dir ~/keyward-dev")]
+  keyward dev --dir ~/keyward-dev
+  keyward dev --policy compat -- ./old-program")]
 pub struct DevArgs {
     /// The service's folder, made if it is not there [default: a temporary one, removed at the end]
     #[arg(long)]
@@ -55,6 +58,9 @@ pub struct DevArgs {
     /// The user PIN of a new token
     #[arg(long, value_name = "PIN", default_value = "1234")]
     pin: String,
+    /// Which mechanisms and keys the token offers [default: default, or as the token is]
+    #[arg(long, value_enum)]
+    policy: Option<PolicyArg>,
     /// How much of the token the module shows [default: full]
     #[arg(long, value_enum)]
     profile: Option<ProfileArg>,
@@ -157,10 +163,23 @@ impl DevArgs {
 
     fn make_token(&self, admin: &Admin) -> Result<()> {
         if admin.tokens()?.iter().any(|token| token.label == self.token_label) {
+            if let Some(policy) = self.policy {
+                let policy = SetPolicy { policy: Policy::from(policy).into() };
+                admin.done(&self.token_label, Operation::SetPolicy(policy))?;
+            }
             return Ok(());
         }
-        let user_pin = self.pin.as_bytes().to_vec();
-        token::create(admin, &self.token_label, LoginArg::Pin, self.so_pin.as_bytes(), user_pin)?;
+        let policy = self.policy.unwrap_or(PolicyArg::Default);
+        token::create(
+            admin,
+            CreateToken {
+                label: self.token_label.clone(),
+                login_mode: LoginMode::Pin.into(),
+                so_pin: self.so_pin.as_bytes().to_vec(),
+                user_pin: self.pin.as_bytes().to_vec(),
+                policy: Policy::from(policy).into(),
+            },
+        )?;
         Ok(())
     }
 

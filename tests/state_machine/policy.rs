@@ -1,0 +1,156 @@
+//! A token's policy, CKA_ALLOWED_MECHANISMS, and keys that ask for the PIN each time.
+
+use std::ptr::null_mut;
+use std::time::{Duration, Instant};
+
+use cryptoki_sys::*;
+
+use crate::DIGEST;
+use crate::common::alone::{TOKEN, alone, service};
+use crate::common::raw::{Module, P256, Rv, Template, call, mechanism, ok};
+use crate::common::{PIN, Service};
+
+fn listed(module: &Module, slot: CK_SLOT_ID) -> Vec<CK_MECHANISM_TYPE> {
+    let mut count = 0;
+    assert_eq!(call!(module, C_GetMechanismList(slot, null_mut(), &raw mut count)), CKR_OK);
+    let mut list = vec![0; count as usize];
+    assert_eq!(call!(module, C_GetMechanismList(slot, list.as_mut_ptr(), &raw mut count)), CKR_OK);
+    list
+}
+
+/// Sets a policy, and waits until the module has heard of it.
+fn set_policy(service: &Service, module: &Module, policy: &str, sign: CK_MECHANISM_TYPE, is: bool) {
+    service.admin(&["token", "set-policy", TOKEN, policy]);
+    let slot = module.slots().unwrap()[0];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let offered = || {
+        let mut info = CK_MECHANISM_INFO::default();
+        let rv = call!(module, C_GetMechanismInfo(slot, sign, &raw mut info));
+        rv == CKR_OK && info.flags & CKF_SIGN != 0
+    };
+    while offered() != is {
+        assert!(Instant::now() < deadline, "the module does not hear of the policy {policy}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn rsa_1024(
+    module: &Module,
+    session: CK_SESSION_HANDLE,
+) -> Rv<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+    let public = Template::new().number(CKA_MODULUS_BITS, 1024);
+    module.generate(session, CKM_RSA_PKCS_KEY_PAIR_GEN, public, Template::new())
+}
+
+#[test]
+fn old_mechanisms_are_there_for_those_who_ask() {
+    alone(|| {
+        let service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let slot = module.slots().unwrap()[0];
+        let default = listed(&module, slot);
+        for old in [CKM_MD5, CKM_MD5_RSA_PKCS, CKM_DES3_CBC, CKM_DES3_KEY_GEN] {
+            assert!(!default.contains(&old), "{old:#x}");
+        }
+        assert_eq!(rsa_1024(&module, session).unwrap_err(), CKR_KEY_SIZE_RANGE);
+        let mut md5 = mechanism(CKM_MD5);
+        assert_eq!(call!(module, C_DigestInit(session, &raw mut md5)), CKR_MECHANISM_INVALID);
+
+        set_policy(&service, &module, "compat", CKM_MD5_RSA_PKCS, true);
+        let compat = listed(&module, slot);
+        assert!(default.iter().all(|mechanism| compat.contains(mechanism)));
+        let (public, private) = rsa_1024(&module, session).unwrap();
+        let signature = module.sign_with(session, CKM_MD5_RSA_PKCS, private, b"abc").unwrap();
+        assert_eq!(signature.len(), 128);
+        module.verify_with(session, CKM_MD5_RSA_PKCS, public, b"abc", &signature).unwrap();
+        assert_eq!(call!(module, C_DigestInit(session, &raw mut md5)), CKR_OK);
+        let (mut digest, mut length) = ([0; 16], 16);
+        let text = b"abc".as_ptr().cast_mut();
+        let rv = call!(module, C_Digest(session, text, 3, digest.as_mut_ptr(), &raw mut length));
+        assert_eq!(rv, CKR_OK);
+        // RFC 1321, appendix A.5.
+        assert_eq!(u128::from_be_bytes(digest), 0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72);
+
+        set_policy(&service, &module, "fips", CKM_SHA1_RSA_PKCS, false);
+        let (public, private) = module.generate_rsa(session, false);
+        assert_eq!(
+            module.sign_init(session, CKM_SHA1_RSA_PKCS, private).unwrap_err(),
+            CKR_MECHANISM_INVALID
+        );
+        let mut sha1 = mechanism(CKM_SHA1_RSA_PKCS);
+        assert_eq!(call!(module, C_VerifyInit(session, &raw mut sha1, public)), CKR_OK);
+        let mut pkcs1 = mechanism(CKM_RSA_PKCS);
+        let rv = call!(module, C_EncryptInit(session, &raw mut pkcs1, public));
+        assert_eq!(rv, CKR_MECHANISM_INVALID);
+        module.sign_with(session, CKM_SHA256_RSA_PKCS, private, b"abc").unwrap();
+    });
+}
+
+#[test]
+fn a_key_does_what_its_allowed_mechanisms_say() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let allowed: Vec<u8> =
+            [CKM_ECDSA_SHA256, CKM_ECDSA].iter().flat_map(|number| number.to_ne_bytes()).collect();
+        for (sensitive, token) in [(true, true), (true, false), (false, false)] {
+            let public = Template::new().bytes(CKA_EC_PARAMS, P256);
+            let private = Template::new()
+                .flag(CKA_TOKEN, token)
+                .flag(CKA_SENSITIVE, sensitive)
+                .flag(CKA_EXTRACTABLE, !sensitive)
+                .flag(CKA_SIGN, true)
+                .bytes(CKA_ALLOWED_MECHANISMS, &allowed);
+            let (_, key) = module.generate(session, CKM_EC_KEY_PAIR_GEN, public, private).unwrap();
+            module.sign_with(session, CKM_ECDSA, key, &DIGEST).unwrap();
+            module.sign_with(session, CKM_ECDSA_SHA256, key, b"abc").unwrap();
+            assert_eq!(
+                module.sign_init(session, CKM_ECDSA_SHA384, key).unwrap_err(),
+                CKR_MECHANISM_INVALID,
+                "sensitive {sensitive}, token {token}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_key_that_always_authenticates_asks_for_the_pin_at_each_use() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let again = |pin| module.login_as(session, CKU_CONTEXT_SPECIFIC, pin);
+        // Nothing waits for it.
+        assert_eq!(again(PIN).unwrap_err(), CKR_OPERATION_NOT_INITIALIZED);
+        let (_, ordinary) = module.generate_ec(session, P256, false);
+        module.sign_init(session, CKM_ECDSA, ordinary).unwrap();
+        assert_eq!(again(PIN).unwrap_err(), CKR_OPERATION_NOT_INITIALIZED);
+        module.sign(session, &DIGEST).unwrap();
+
+        for token in [true, false] {
+            let public = Template::new().bytes(CKA_EC_PARAMS, P256).flag(CKA_VERIFY, true);
+            let private = Template::new()
+                .flag(CKA_TOKEN, token)
+                .flag(CKA_SIGN, true)
+                .flag(CKA_ALWAYS_AUTHENTICATE, true);
+            let (public, key) =
+                module.generate(session, CKM_EC_KEY_PAIR_GEN, public, private).unwrap();
+            let refused = module.sign_with(session, CKM_ECDSA, key, &DIGEST).unwrap_err();
+            assert_eq!(refused, CKR_USER_NOT_LOGGED_IN);
+            for _ in 0..2 {
+                module.sign_init(session, CKM_ECDSA, key).unwrap();
+                assert_eq!(again("wrong").unwrap_err(), CKR_PIN_INCORRECT);
+                again(PIN).unwrap();
+                let signature = module.sign(session, &DIGEST).unwrap();
+                module.verify_with(session, CKM_ECDSA, public, &DIGEST, &signature).unwrap();
+            }
+            // One use is one.
+            let refused = module.sign_with(session, CKM_ECDSA, key, &DIGEST).unwrap_err();
+            assert_eq!(refused, CKR_USER_NOT_LOGGED_IN);
+        }
+        // The login itself has not suffered.
+        ok(call!(module, C_Logout(session))).unwrap();
+    });
+}
