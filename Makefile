@@ -12,7 +12,7 @@ help:
 	@echo 'make clean        takes away what was built and unpacked'
 
 demo:
-	tests/tools/install.sh --jdks 17 --env tests/.cache/demo.env >/dev/null
+	tests/tools/install.sh --jdks 17 --no-languages --env tests/.cache/demo.env >/dev/null
 	cargo build --release
 	. tests/.cache/demo.env && demo/run --java "$$KEYWARD_JAVA17"
 
@@ -25,6 +25,7 @@ release:
 
 install:
 	tests/tools/install.sh >/dev/null
+	tests/tools/clients.sh >/dev/null
 
 test: install
 	cargo build --release

@@ -1,5 +1,6 @@
 //! The tools that people use: OpenSC's pkcs11-tool, GnuTLS's p11tool,
-//! OpenSSH. What they make is checked by OpenSSL.
+//! OpenSSH. What they make is checked by OpenSSL. What runs on SoftHSM too is in
+//! clients.rs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
 
@@ -209,15 +210,6 @@ fn pkcs11_tool_is_told_why_it_may_not() {
 }
 
 #[test]
-fn pkcs11_tool_tests_the_module_itself() {
-    let host = Host::new();
-    host.generate("rsa:2048", "rsa", "01");
-    host.generate("EC:prime256v1", "ec", "02");
-    let said = host.pkcs11(&["--test"]);
-    assert!(said.contains("No errors"), "{said}");
-}
-
-#[test]
 fn pkcs11_tool_encrypts_with_a_secret_key_of_the_token() {
     let host = Host::new();
     host.pkcs11(&["--keygen", "--key-type", "AES:32", "--id", "05", "--label", "secret"]);
@@ -231,15 +223,6 @@ fn pkcs11_tool_encrypts_with_a_secret_key_of_the_token() {
     host.pkcs11(&[&["--decrypt", "-i", "encrypted", "-o", "decrypted"], &key[..]].concat());
     assert_eq!(host.openssl.read("decrypted"), plain);
     assert!(host.service.count(TOKEN, "encrypt") > 0 && host.service.count(TOKEN, "decrypt") > 0);
-}
-
-/// Threads of pkcs11-tool's own: one initialises, the others come in.
-#[test]
-fn pkcs11_tool_tests_threads() {
-    let host = Host::new();
-    let said = host.pkcs11(&["--test-threads", "IN", "--test-threads", "ILGISLT0"]);
-    assert!(said.contains("all threads have ended"), "{said}");
-    assert!(!said.contains("CKR_GENERAL_ERROR") && !said.contains("ERROR"), "{said}");
 }
 
 /// GnuTLS's p11tool names objects by URL.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # NSS: modutil adds the module to a database, certutil makes keys and certificates in the token, pk12util brings a
 # key there, selfserv serves with them and tstclnt comes to it. OpenSSL is the referee and a second client.
+# shellcheck source=tests/clients/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 db=(-d sql:db)
@@ -32,7 +33,7 @@ makes_a_key() {
     lists_keys
     has keys ":$name"
     exported "$name"
-    quiet openssl verify -CAfile "$name.pem" "$name.pem"
+    quiet openssl verify -check_ss_sig -CAfile "$name.pem" "$name.pem"
 }
 
 # With a key that is there. certutil's -k does not read -f when it is given a nickname.
@@ -64,9 +65,9 @@ serves() {
     mkdir "$client"
     certutil -N -d "sql:$client" --empty-password
     quiet certutil -A -d "sql:$client" -n "$name" -t CT,, -i "$name.pem" -a
-    printf 'GET / HTTP/1.0\r\n\r\n' >get
+    printf 'GET / HTTP/1.0\r\n\r\n' >get.request
     for version in tls1.2 tls1.3; do
-        timeout 20 tstclnt -A get -d "sql:$client" -h 127.0.0.1 -a localhost -p "$port" -V $version:$version \
+        timeout 20 tstclnt -A get.request -d "sql:$client" -h 127.0.0.1 -a localhost -p "$port" -V $version:$version \
             >client.log 2>&1 || die "$version: $(cat client.log nss.server.log)"
         has client.log 'HTTP/1.0 200 OK'
     done

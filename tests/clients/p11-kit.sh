@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # p11-kit serves the module over a socket, and clients load p11-kit-client.so in its place, several at once.
 # OpenSSL is the referee. p11-kit hands on only the mechanisms that it knows.
+# shellcheck source=tests/clients/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 served=$(find /usr/lib /usr/lib64 -name p11-kit-client.so 2>/dev/null | head -n 1)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # OpenSC's pkcs11-tool runs its own tests of a module, with keys of the token and from threads of its own.
+# shellcheck source=tests/clients/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 tests_itself() {
@@ -10,7 +11,10 @@ tests_itself() {
 
 tests_threads() {
     # The first thread initialises, as each does; then they log in, list slots, tokens and infos.
-    tool --test-threads IN --test-threads "$1" --test-threads "$1" --test-threads "$1" >threads.log 2>&1 \
+    # When the main thread is done before the others, it waits for 30 seconds.
+    timeout 60 pkcs11-tool --module "$PKCS11_MODULE" --login --pin "$PKCS11_PIN" --test-threads IN \
+        --test-threads "$1" --test-threads "$1" --test-threads "$1" --list-mechanisms --list-objects --test \
+        >threads.log 2>&1 \
         || die "$(<threads.log)"
     has threads.log 'all threads have ended'
     ! grep -qE 'ERROR|CKR_GENERAL_ERROR' threads.log || die "$(<threads.log)"

@@ -6,6 +6,7 @@ set -euo pipefail
 if [[ $(id -u) -eq 0 && -z ${SSH_ALONE-} ]]; then
     SSH_ALONE=yes exec unshare --mount "$0"
 fi
+# shellcheck source=tests/clients/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 sshd=${SSHD:-/usr/sbin/sshd}
@@ -13,6 +14,7 @@ sshd=${SSHD:-/usr/sbin/sshd}
 module=$(realpath "$PKCS11_MODULE")
 port=$(free_port)
 here=$PWD
+# shellcheck disable=SC2016 # The variable is for the script that is written.
 printf '#!/bin/sh\necho "$PKCS11_PIN"\n' >askpass
 chmod +x askpass
 export SSH_ASKPASS=$here/askpass SSH_ASKPASS_REQUIRE=force
@@ -45,6 +47,7 @@ TEXT
 }
 
 # enters OPTION...: what the other side says.
+# shellcheck disable=SC2016 # The other side has the variable.
 enters() {
     timeout 30 ssh -F none -o "UserKnownHostsFile=$here/known_hosts" -o StrictHostKeyChecking=yes \
         -o PreferredAuthentications=publickey -o IdentityFile=none "$@" -p "$port" "$(id -un)@127.0.0.1" \

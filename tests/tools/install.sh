@@ -20,6 +20,7 @@ what is missing.
   --env FILE       the file for the JDKs' commands (tests/.cache/jdks.env)
   --jdks "17 25"   the versions of Java wanted, of 8 11 17 25 (all)
   --own-root       use a root of its own even for a JDK that the machine has (8, 11 and 25)
+  --no-languages   without Go and Node, which only the tests of other clients use
   --with "A B"     more packages to unpack there, as SoftHSM and its libraries
   --help           show this text
 TEXT
@@ -37,7 +38,7 @@ say() {
 command -v dpkg >/dev/null \
     || die "this is for Debian 12; elsewhere install OpenJDK 8, 11, 17 and 25, SoftHSM, OpenSC and the GnuTLS tools by hand"
 
-# A package and the file that shows that what it brings is there, whoever brought it.
+# A package and the file, or the command, that shows that what it brings is there, whoever brought it.
 packages=(
     "openjdk-17-jdk-headless:/usr/lib/jvm/java-17-openjdk-$(dpkg --print-architecture)/bin/javac"
     softhsm2:/usr/bin/softhsm2-util
@@ -58,16 +59,28 @@ packages=(
     util-linux:/usr/bin/unshare
     iproute2:/usr/sbin/ip
     curl:/usr/bin/curl
+    libnss3-tools:/usr/bin/selfserv
+    p11-kit:/usr/bin/p11-kit
+    "p11-kit-modules:/usr/lib/$(uname -m)-linux-gnu/pkcs11/p11-kit-client.so"
     "libengine-pkcs11-openssl:/usr/lib/$(uname -m)-linux-gnu/engines-3/pkcs11.so"
     e2fsprogs:/usr/sbin/mkfs.ext4
     shellcheck:/usr/bin/shellcheck
     debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
 )
+# What clients.sh builds with; a machine may have it from elsewhere.
+languages=(
+    golang-go:go
+    nodejs:node
+    npm:npm
+    libnode-dev:/usr/include/node/node_api.h
+    g++:c++
+    make:make
+)
 
 install_packages() {
     local entry missing=()
-    for entry in "${packages[@]}"; do
-        [[ -e ${entry#*:} ]] || missing+=("${entry%%:*}")
+    for entry in "${packages[@]}" "${languages[@]}"; do
+        [[ -e ${entry#*:} ]] || command -v "${entry#*:}" >/dev/null || missing+=("${entry%%:*}")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     [[ $(id -u) -eq 0 ]] || die "these packages are missing: ${missing[*]}; run this as root, or install them by hand"
@@ -85,16 +98,20 @@ install_packages() {
     fi
 }
 
-# Unpacks nginx below tests/.cache where the machine has none: to install it would be to start it.
-unpack_nginx() {
-    local cache=$project/tests/.cache/nginx
-    [[ ! -x /usr/sbin/nginx && ! -x $cache/usr/sbin/nginx ]] || return 0
-    say "unpacking nginx into $cache"
+# unpack NAME PROGRAM PACKAGE...: unpacks a server below tests/.cache where the machine has none: to install it would
+# be to start it.
+unpack() {
+    local name=$1 program=$2 package cache=$project/tests/.cache/$1
+    shift 2
+    [[ ! -x $program && ! -x $cache$program ]] || return 0
+    say "unpacking $name into $cache"
     rm -rf "$cache.new"
     mkdir -p "$cache.new"
-    (cd "$cache.new" && timeout 300 apt-get -qq -o APT::Sandbox::User=root download nginx >&2) \
-        || die "the package nginx cannot be had; apt's message is above; install nginx by hand"
-    dpkg-deb -x "$cache.new"/nginx_*.deb "$cache.new"
+    (cd "$cache.new" && timeout 300 apt-get -qq -o APT::Sandbox::User=root download "$@" >&2) \
+        || die "the packages $* cannot be had; apt's message is above; install $name by hand"
+    for package in "$cache.new"/*.deb; do
+        dpkg-deb -x "$package" "$cache.new"
+    done
     rm -rf "$cache"
     mv "$cache.new" "$cache"
 }
@@ -156,6 +173,10 @@ while [[ $# -gt 0 ]]; do
             esac
             shift 2
             ;;
+        --no-languages)
+            languages=()
+            shift
+            ;;
         --own-root)
             own_root=yes
             shift
@@ -170,7 +191,8 @@ done
 
 mkdir -p "$project/tests/.cache" "$(dirname "$env_file")"
 install_packages
-unpack_nginx
+unpack nginx /usr/sbin/nginx nginx
+unpack sshd /usr/sbin/sshd openssh-server libwrap0
 
 lines=''
 for version in $jdks; do
