@@ -228,7 +228,7 @@ impl Slot {
             return Some(info.clone());
         }
         if self.profile == Profile::Full
-            && let Ok(Some(info)) = remote.token_info(&self.config.token)
+            && let Ok(Some(info)) = remote.token_info(&self.config.token, known.is_some())
         {
             self.state().learn(info.clone(), Instant::now());
             return Some(info);

@@ -10,7 +10,7 @@ use keyward_wire::{ListTokens, Object, Request, Response, Revision, Ticket, Toke
 
 use crate::error::{Error, Result};
 
-/// C_GetTokenInfo waits this long at most; the JDK asks while it starts.
+/// C_GetTokenInfo waits this long at most for what it knows in an older form.
 const INFO_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The way to the service.
@@ -19,6 +19,9 @@ pub(crate) struct Remote {
     client: Client,
     /// C_Decrypt has a deadline of its own in profile `tls`.
     decrypt_patience: Option<Duration>,
+    /// C_GetTokenInfo waits this long at most for what it does not know yet:
+    /// there is a connection to be made.
+    first_info_patience: Duration,
 }
 
 /// Who asks, and of what.
@@ -32,7 +35,9 @@ impl Remote {
     pub(crate) fn new(config: Config) -> Self {
         let decrypt_patience = (config.profile == keyward_client::config::Profile::Tls)
             .then(|| config.deadlines.decrypt());
-        Self { client: Client::new(config), decrypt_patience }
+        let first_info_patience =
+            INFO_PATIENCE + Duration::from_millis(config.deadlines.connect_ms);
+        Self { client: Client::new(config), decrypt_patience, first_info_patience }
     }
 
     /// The frames of an answer; none of them is a failure.
@@ -63,9 +68,12 @@ impl Remote {
         tokens_of(self.client.call(list_tokens())?)
     }
 
-    /// What the service says of a token, if it says so at once.
-    pub(crate) fn token_info(&self, label: &str) -> Result<Option<TokenInfo>> {
-        let tokens = tokens_of(self.client.call_within(list_tokens(), INFO_PATIENCE)?)?;
+    /// What the service says of a token, if it says so soon. The first time it
+    /// may take as long as a connection: a serial number that comes later than
+    /// the rest makes another token of it for a host such as p11-kit.
+    pub(crate) fn token_info(&self, label: &str, known: bool) -> Result<Option<TokenInfo>> {
+        let patience = if known { INFO_PATIENCE } else { self.first_info_patience };
+        let tokens = tokens_of(self.client.call_within(list_tokens(), patience)?)?;
         Ok(tokens.into_iter().find(|token| token.label == label))
     }
 }
