@@ -1,16 +1,19 @@
 """Threads and processes on one token: every way to initialise, from many threads at once; 64 threads; several
-processes. Each part is a process of its own, which the library may crash. The signatures are checked by hand."""
+processes. Each part is a process of its own, which the library may crash or hang: it has PATIENCE seconds (60). The
+signatures are checked by hand."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
-import cryptoki
 from common import end, part
 from cryptoki import *  # noqa: F403: the names of the standard
 
 THREADS, PROCESSES = 64, 8
+PATIENCE = int(os.environ.get("PATIENCE", 60))
 
 
 class Mutexes:
@@ -85,8 +88,9 @@ def together(count, body):
     threads = [threading.Thread(target=run, args=[number], daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + PATIENCE
     for thread in threads:
-        thread.join(25)
+        thread.join(max(0, deadline - time.monotonic()))
         assert not thread.is_alive(), "a thread hangs"
     assert not errors, (len(errors), errors[:3])
     return results
@@ -224,16 +228,25 @@ def many_processes():
     login(session)
     before = len(find(session, (CKA_CLASS, CKO_DATA)))
     processes = [subprocess.Popen([sys.executable, __file__, "one_of_many", str(n)]) for n in range(PROCESSES)]
-    statuses = [process.wait(timeout=60) for process in processes]
+    statuses = [process.wait(timeout=PATIENCE) for process in processes]
     assert set(statuses) == {0}, statuses
     left = {value_of(session, one, CKA_VALUE) for one in find(session, (CKA_CLASS, CKO_DATA))}
     assert left == {f"process {n}".encode() for n in range(PROCESSES)}, (before, left)
 
 
-def apart(function, *arguments):
+def apart(function, *arguments, patience=PATIENCE):
     """A part, in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, function, *arguments], timeout=90, capture_output=True, text=True)
-    assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr}"
+    command = [sys.executable, __file__, function, *arguments]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **output)
+    try:
+        said, _ = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        # With all that it has started.
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        raise AssertionError(f"it hangs: {said}") from None
+    assert process.returncode == 0, f"{process.returncode}: {said}"
 
 
 if len(sys.argv) > 1:
@@ -245,7 +258,7 @@ if len(sys.argv) > 1:
     # Without the library's destructors, which are not what is tested.
     os._exit(0)
 
-apart("make_key")
+apart("make_key", patience=60)
 for mode in ["NULL", "OS_LOCKING_OK"]:
     part(f"{THREADS} threads after C_Initialize({mode})")(lambda: apart("many_threads", mode))
 part("32 threads log in at once")(lambda: apart("many_logins"))
