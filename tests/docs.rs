@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod conformance;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -10,16 +12,25 @@ use cryptoki_sys::*;
 use keyward_token::mechanism::{Mechanism, Policy, REGISTRY};
 
 const MECHANISMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/mechanisms.md");
+const CONFORMANCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/conformance.md");
 const ERRORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/errors.md");
 
 #[test]
 fn the_page_of_mechanisms_is_what_the_registry_says() {
-    let page = page();
+    is_fresh(MECHANISMS, &page());
+}
+
+#[test]
+fn the_page_of_conformance_is_what_the_registry_and_the_facts_say() {
+    is_fresh(CONFORMANCE, &conformance::page());
+}
+
+fn is_fresh(path: &str, page: &str) {
     if std::env::var_os("KEYWARD_BLESS").is_some() {
-        std::fs::write(MECHANISMS, &page).unwrap();
+        std::fs::write(path, page).unwrap();
     }
-    let there = std::fs::read_to_string(MECHANISMS).unwrap_or_default();
-    assert_eq!(there, page, "{MECHANISMS} is stale: KEYWARD_BLESS=1 cargo test --test docs");
+    let there = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(there, page, "{path} is stale: KEYWARD_BLESS=1 cargo test --test docs");
 }
 
 #[test]

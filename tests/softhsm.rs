@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
 
 mod common;
+mod conformance;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +17,7 @@ use common::alone::{TOKEN, alone, configure, set_variable};
 use common::raw::{Module, P256, P384, Rv, Template, call, mechanism, ok};
 use common::{PIN, SO_PIN, Service, repository, run};
 use cryptoki_sys::*;
+use keyward_token::mechanism::REGISTRY;
 
 /// Step, what SoftHSM says, what Keyward says, and why.
 const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
@@ -116,6 +119,44 @@ fn keyward_answers_as_softhsm_does() {
         assert_eq!(soft.len(), keyward.len());
         assert!(unexpected.is_empty(), "{unexpected}");
     });
+}
+
+/// What docs/reference/conformance.md says of both is what the modules say.
+#[test]
+fn both_list_the_mechanisms_that_the_page_of_conformance_says() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (soft_module, soft_slot) = soft_hsm(folder.path());
+        let service = Service::start();
+        service.token(TOKEN);
+        configure(&service.identity("client", &[TOKEN], &[]));
+        let recorded = conformance::Peer::read("SoftHSM", "softhsm.txt").mechanisms;
+        let recorded =
+            recorded.iter().map(|mechanism| (mechanism.number.unwrap(), mechanism.flags));
+        let asked = mechanisms(&Module::load(Path::new(&soft_module)), soft_slot);
+        assert_eq!(asked, recorded.collect(), "SoftHSM");
+        let asked = mechanisms(&Module::load(&common::module()), 0);
+        assert!(asked.len() > 50, "{}", asked.len());
+        for (number, flags) in asked {
+            let known = REGISTRY.iter().find(|mechanism| mechanism.number == number);
+            let known = known.map(|mechanism| mechanism.flags & conformance::compared());
+            assert_eq!(Some(flags), known, "Keyward, {number:#x}");
+        }
+    });
+}
+
+/// What C_GetMechanismInfo says of each mechanism that is listed.
+fn mechanisms(module: &Module, slot: CK_SLOT_ID) -> BTreeMap<CK_MECHANISM_TYPE, CK_FLAGS> {
+    assert_eq!(module.initialize(), CKR_OK);
+    let (mut list, mut count) = ([0; 512], 512);
+    ok(call!(module, C_GetMechanismList(slot, list.as_mut_ptr(), &raw mut count))).unwrap();
+    let mut told = BTreeMap::new();
+    for number in &list[..count as usize] {
+        let mut info = CK_MECHANISM_INFO::default();
+        ok(call!(module, C_GetMechanismInfo(slot, *number, &raw mut info))).unwrap();
+        told.insert(*number, info.flags & conformance::compared());
+    }
+    told
 }
 
 /// Makes a token in the folder; the path of SoftHSM's module and the slot.
