@@ -30,7 +30,10 @@ fn is_fresh(path: &str, page: &str) {
         std::fs::write(path, page).unwrap();
     }
     let there = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(there, page, "{path} is stale: KEYWARD_BLESS=1 cargo test --test docs");
+    if let Some((old, new)) = there.lines().zip(page.lines()).find(|(old, new)| old != new) {
+        panic!("{path} is stale: KEYWARD_BLESS=1 cargo test --test docs\n{old}\n{new}");
+    }
+    assert_eq!(there.len(), page.len(), "{path} is stale: KEYWARD_BLESS=1 cargo test --test docs");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cryptoki_sys::*;
-use keyward_token::mechanism::REGISTRY;
+use keyward_token::mechanism::{Policy, REGISTRY};
 
 /// Another project, as its own tables and sources describe it.
 pub struct Peer {
@@ -147,7 +147,12 @@ pub fn page() -> String {
     page += "\n## Mechanisms of Keyward\n\n";
     page += &head("Mechanism", &peers);
     for mechanism in REGISTRY {
-        row(&mut page, mechanism.name, &letters(mechanism.flags), &peers);
+        let offered = Policy::Default.offer(mechanism).map_or(0, |offer| offer.flags);
+        let mut own = letters(offered);
+        if let more @ 1.. = mechanism.flags & !offered & compared() {
+            let _ = write!(own, "({})", letters(more));
+        }
+        row(&mut page, mechanism.name, &own, &peers);
     }
     page += "\n## Mechanisms that only others list\n\n";
     page += &head("Mechanism", &peers);
@@ -234,7 +239,8 @@ C_GetFunctionStatus and C_CancelFunction answer CKR_FUNCTION_NOT_PARALLEL, which
 
 Mechanisms: one letter for each operation that C_GetMechanismInfo names. g generates a key, G a key pair; e encrypts, d
 decrypts, E and D messages; s signs, v verifies, S and V messages, r and R with recovery; h is a digest; w wraps, u
-unwraps, k derives a key; c encapsulates, C decapsulates. In brackets: with a feature that is not on by default.
+unwraps, k derives a key; c encapsulates, C decapsulates. In brackets: with Keyward's policy `compat`, and with a feature
+of kryoptic that is not on by default.
 
 The letters are what each project's own source says of itself. They differ in care: nethsm-pkcs11 lists CKM_RSA_PKCS_OAEP
 as a signature although it decrypts, and kmsp11 CKM_AES_KEY_GEN as a cipher. kmsp11 lists HMAC and AES only when its
