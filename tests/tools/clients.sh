@@ -69,7 +69,7 @@ go() {
     need go
     local version=(command go version)
     if ! fresh crypto11 "$sources"/crypto11/*; then
-        (cd "$sources/crypto11" && timeout 400 go build -o "$cache/crypto11" . >&2) \
+        (cd "$sources/crypto11" && timeout 400 go build -buildvcs=false -o "$cache/crypto11" . >&2) \
             || die "tests/clients/crypto11 cannot be built; the message of go is above"
         echo "$key" >"$cache/crypto11.key"
     fi
