@@ -51,6 +51,8 @@ struct State {
     /// The newest revision that the service has told; no answer may be older.
     newest: Option<Revision>,
     info: Option<(TokenInfo, Instant)>,
+    /// When the service was last asked for it and said nothing.
+    asked_in_vain: Option<Instant>,
     /// As the token was last described.
     policy: Policy,
     sessions: Count,
@@ -218,20 +220,32 @@ impl Slot {
 
     // ---- the token ---------------------------------------------------------
 
-    /// What is known of the token. In profile `full` the service is asked, for
-    /// a moment, unless it was just now.
+    /// What is known of the token, for a host that is told who it is: the first
+    /// answer may take as long as a connection, because a serial number that
+    /// comes later than the rest makes another token of it, as for p11-kit.
     pub(crate) fn token_info(&self, remote: &Remote) -> Option<TokenInfo> {
+        let unknown = self.state().info.is_none();
+        self.news(remote, unknown)
+    }
+
+    /// What is known of the token. In profile `full` the service is asked, for
+    /// a moment unless the host is patient, and not if it was just now: hosts
+    /// ask for one mechanism after the other.
+    pub(crate) fn news(&self, remote: &Remote, patient: bool) -> Option<TokenInfo> {
         let known = self.state().info.clone();
         if let Some((info, when)) = &known
             && when.elapsed() < PROOF_LASTS
         {
             return Some(info.clone());
         }
-        if self.profile == Profile::Full
-            && let Ok(Some(info)) = remote.token_info(&self.config.token, known.is_some())
-        {
-            self.state().learn(info.clone(), Instant::now());
-            return Some(info);
+        let in_vain = self.state().asked_in_vain;
+        let lately = in_vain.is_some_and(|when| when.elapsed() < PROOF_LASTS);
+        if self.profile == Profile::Full && (patient || !lately) {
+            if let Ok(Some(info)) = remote.token_info(&self.config.token, patient) {
+                self.state().learn(info.clone(), Instant::now());
+                return Some(info);
+            }
+            self.state().asked_in_vain = Some(Instant::now());
         }
         known.map(|(info, _)| info)
     }

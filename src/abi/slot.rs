@@ -170,7 +170,7 @@ pub(super) unsafe fn mechanism_info(
 /// is the last one that was heard of.
 fn policy(library: &Library, id: CK_SLOT_ID) -> Result<Policy> {
     let slot = library.slot(id)?;
-    slot.token_info(&library.remote);
+    slot.news(&library.remote, false);
     Ok(slot.policy())
 }
 

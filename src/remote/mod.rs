@@ -10,7 +10,8 @@ use keyward_wire::{ListTokens, Object, Request, Response, Revision, Ticket, Toke
 
 use crate::error::{Error, Result};
 
-/// C_GetTokenInfo waits this long at most for what it knows in an older form.
+/// C_GetTokenInfo and its like wait this long at most for what can be told
+/// without it; the JDK asks while it starts.
 const INFO_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The way to the service.
@@ -19,8 +20,7 @@ pub(crate) struct Remote {
     client: Client,
     /// C_Decrypt has a deadline of its own in profile `tls`.
     decrypt_patience: Option<Duration>,
-    /// C_GetTokenInfo waits this long at most for what it does not know yet:
-    /// there is a connection to be made.
+    /// C_GetTokenInfo waits this long at most for the first answer.
     first_info_patience: Duration,
 }
 
@@ -68,11 +68,10 @@ impl Remote {
         tokens_of(self.client.call(list_tokens())?)
     }
 
-    /// What the service says of a token, if it says so soon. The first time it
-    /// may take as long as a connection: a serial number that comes later than
-    /// the rest makes another token of it for a host such as p11-kit.
-    pub(crate) fn token_info(&self, label: &str, known: bool) -> Result<Option<TokenInfo>> {
-        let patience = if known { INFO_PATIENCE } else { self.first_info_patience };
+    /// What the service says of a token, if it says so at once; who is patient
+    /// gives it the time for a connection as well.
+    pub(crate) fn token_info(&self, label: &str, patient: bool) -> Result<Option<TokenInfo>> {
+        let patience = if patient { self.first_info_patience } else { INFO_PATIENCE };
         let tokens = tokens_of(self.client.call_within(list_tokens(), patience)?)?;
         Ok(tokens.into_iter().find(|token| token.label == label))
     }
