@@ -4,14 +4,16 @@
 
 mod common;
 
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::jvm::{Call, Cluster, Node, Plan, Record, Running};
+use common::jvm::{Call, Cluster, Node, Plan, Record};
 use common::namespace::Namespace;
 use common::proxy::{Line, Proxy, route};
+use common::stream::{Load, Stream};
 use common::{PIN, run};
 
 /// One at a time: each is to have both processors.
@@ -23,7 +25,6 @@ on_each_jdk! {
     a_changed_pin_and_a_revoked_identity_are_told_and_need_no_restart
 }
 
-const TLS13: &str = "protocol=TLSv1.3 suite=TLS_AES_128_GCM_SHA256";
 const TLS_RSA: &str = "protocol=TLSv1.2 suite=TLS_RSA_WITH_AES_128_GCM_SHA256";
 
 /// deadlines.call_ms and the length of a probe, as they are by default.
@@ -46,27 +47,12 @@ fn outage() -> Duration {
 
 /// A service behind two endpoints, and a JVM with threads that shake hands
 /// without a pause.
-struct Stream {
-    cluster: Cluster,
+struct Outage {
+    stream: Stream,
     proxies: Vec<Proxy>,
-    running: Running,
 }
 
-struct Load<'a> {
-    key: (&'a str, &'a str),
-    suite: &'a str,
-    threads: u32,
-    options: &'a [&'a str],
-    /// Of the program.
-    more: &'a [&'a str],
-}
-
-impl Load<'_> {
-    const EC: Load<'static> =
-        Load { key: ("p256", "ec:p256"), suite: TLS13, threads: 64, options: &[], more: &[] };
-}
-
-impl Stream {
+impl Outage {
     fn start(jdk: u32, load: &Load<'_>) -> Self {
         Self::start_in(jdk, load, &["127.0.0.1"; 2], |command| command)
     }
@@ -82,51 +68,7 @@ impl Stream {
             addresses.iter().map(|address| Proxy::on(address, &cluster.service.endpoint)).collect();
         let endpoints: Vec<&str> = proxies.iter().map(|proxy| proxy.endpoint.as_str()).collect();
         route(&cluster.config, &endpoints);
-        cluster.log_calls();
-        let key = load.key.0;
-        let setup = cluster.setup(
-            "stream",
-            &format!(
-                "case name=stream server={key}-server client={key}-client server-trust=root \
-                 client-trust=root {} bytes=64\n",
-                load.suite
-            ),
-        );
-        let mut command = cluster.program_with(jdk, "HandshakeStream", load.options);
-        command
-            .args(["--case", "stream", "--seconds", "280", "--threads"])
-            .arg(load.threads.to_string())
-            .args(load.more)
-            .arg("--setup")
-            .arg(setup);
-        let mut stream = Self { cluster, proxies, running: Running::start(&mut wrap(command)) };
-        stream.goes_on(200);
-        stream
-    }
-
-    /// The next report of the program.
-    fn progress(&mut self) -> Record {
-        self.running.next("progress")
-    }
-
-    /// Waits until so many more handshakes were done.
-    fn goes_on(&mut self, more: u64) {
-        let begin = number(&self.progress(), "done");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while number(&self.progress(), "done") < begin + more {
-            assert!(Instant::now() < deadline, "no handshakes are done");
-        }
-    }
-
-    /// Reads reports for so long; the slowest handshake meanwhile, in
-    /// milliseconds.
-    fn watch(&mut self, duration: Duration) -> f64 {
-        let until = Instant::now() + duration;
-        let mut slowest = 0.0_f64;
-        while Instant::now() < until {
-            slowest = slowest.max(self.progress()["slowest-lately-ms"].parse().unwrap());
-        }
-        slowest
+        Self { stream: Stream::start_in(jdk, cluster, load, wrap), proxies }
     }
 
     /// The endpoint that is in use.
@@ -137,16 +79,23 @@ impl Stream {
         (0..self.proxies.len()).max_by_key(used).unwrap()
     }
 
-    fn end(mut self) -> (Record, Vec<Call>) {
-        self.running.go_on();
-        let end = self.running.next("end");
-        self.running.finish();
-        (end, self.cluster.calls())
+    fn end(self) -> (Record, Vec<Call>) {
+        self.stream.end()
     }
 }
 
-fn number(record: &Record, field: &str) -> u64 {
-    record[field].parse().unwrap()
+impl Deref for Outage {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl DerefMut for Outage {
+    fn deref_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
 }
 
 fn now() -> Duration {
@@ -162,7 +111,7 @@ fn work(calls: &[Call]) -> impl Iterator<Item = &Call> {
 
 fn handshakes_go_on_while_one_endpoint_of_two_dies_and_comes_back(jdk: u32) {
     let _turn = my_turn();
-    let mut stream = Stream::start(jdk, &Load::EC);
+    let mut stream = Outage::start(jdk, &Load::EC);
     for line in [Line::Refuses, Line::Stalls, Line::Resets] {
         let home = stream.home();
         stream.proxies[home].set(line);
@@ -200,7 +149,7 @@ fn handshakes_go_on_when_the_packets_to_one_endpoint_are_lost() {
     let addresses = namespace.outside();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let mut stream =
-        Stream::start_in(17, &Load::EC, &addresses, |command| namespace.inside(command));
+        Outage::start_in(17, &Load::EC, &addresses, |command| namespace.inside(command));
     for _ in 0..2 {
         let home = stream.home();
         namespace.cut(home);
@@ -223,7 +172,7 @@ fn handshakes_go_on_when_the_packets_to_one_endpoint_are_lost() {
 #[test]
 fn an_outage_shorter_than_a_calls_deadline_fails_no_handshake() {
     let _turn = my_turn();
-    let mut stream = Stream::start(17, &Load::EC);
+    let mut stream = Outage::start(17, &Load::EC);
     for line in [Line::Refuses, Line::Stalls] {
         for proxy in &stream.proxies {
             proxy.set(line);
@@ -247,7 +196,7 @@ fn while_all_are_away_no_thread_waits_for_longer_than_a_probe() {
     let _turn = my_turn();
     for line in [Line::Refuses, Line::Stalls] {
         let load = Load { more: &["--allow-failures"], ..Load::EC };
-        let mut stream = Stream::start(17, &load);
+        let mut stream = Outage::start(17, &load);
         for proxy in &stream.proxies {
             proxy.set(line);
         }
@@ -301,7 +250,7 @@ fn an_outage_stops_no_thread_that_has_nothing_to_do_with_it() {
             options: &["-XX:+UseParallelGC", "-Xmx96m"],
             more: &["--allow-failures", "--allocate"],
         };
-        let mut stream = Stream::start(17, &load);
+        let mut stream = Outage::start(17, &load);
         let before = stream.progress()["stall-ms"].clone();
         for proxy in &stream.proxies {
             proxy.set(line);

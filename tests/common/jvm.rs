@@ -37,7 +37,11 @@ impl Cluster {
     /// Tokens KEY-server and KEY-client for each kind of key, and one more,
     /// `scratch`, which is empty.
     pub fn start(keys: &[(&str, &str)], profile: &str) -> Self {
-        let service = Service::start();
+        Self::of(Service::start(), keys, profile)
+    }
+
+    /// The same of a service that runs.
+    pub fn of(service: Service, keys: &[(&str, &str)], profile: &str) -> Self {
         let pki = pki();
         let mut tokens = Vec::new();
         for (name, kind) in keys {
@@ -94,6 +98,11 @@ impl Cluster {
         program(version, class, options, &self.config)
     }
 
+    /// A JVM that has no provider yet.
+    pub fn console(&self, version: u32) -> Console {
+        Console::start(version, &[], &self.config)
+    }
+
     /// Has the module write down each call from the next start on.
     pub fn log_calls(&self) {
         log_calls(&self.config);
@@ -140,7 +149,12 @@ pub struct Node {
 
 impl Node {
     pub fn start(jdk: u32, plan: Plan<'_>) -> Self {
-        let mut node = Self::without_key(jdk, plan);
+        Self::of(Service::start(), jdk, plan)
+    }
+
+    /// The same of a service that runs.
+    pub fn of(service: Service, jdk: u32, plan: Plan<'_>) -> Self {
+        let mut node = Self::without_key_of(service, jdk, plan);
         make_node(&node.service, &pki(), plan.token, plan.kind);
         // What was asked until now was asked by the administrator.
         node.service.stop();
@@ -150,7 +164,10 @@ impl Node {
 
     /// The same with an empty token.
     pub fn without_key(jdk: u32, plan: Plan<'_>) -> Self {
-        let service = Service::start();
+        Self::without_key_of(Service::start(), jdk, plan)
+    }
+
+    fn without_key_of(service: Service, jdk: u32, plan: Plan<'_>) -> Self {
         let mut create = vec!["token", "create", "--label", plan.token, "--so-pin", SO_PIN];
         create.extend(match plan.login {
             "pin" => ["--pin", PIN],
@@ -216,17 +233,7 @@ impl Node {
     }
 
     fn console_with(&self, options: &[&str]) -> Console {
-        let mut options = options.to_vec();
-        if self.jdk > 8 {
-            // For the command `wrapper`.
-            options.push("--add-opens=jdk.crypto.cryptoki/sun.security.pkcs11=ALL-UNNAMED");
-        }
-        let mut command = program(self.jdk, "Console", &options, &self.config);
-        let trust = pki().join("root.jks");
-        command.arg("--truststore").arg(trust).args(["--truststore-password", "changeit"]);
-        let mut running = Running::start(&mut command);
-        running.next("ready");
-        Console { running }
+        Console::start(self.jdk, options, &self.config)
     }
 
     /// The C functions that the module was called by, in their order, each with
@@ -291,6 +298,20 @@ pub struct Console {
 }
 
 impl Console {
+    fn start(jdk: u32, options: &[&str], config: &Path) -> Self {
+        let mut options = options.to_vec();
+        if jdk > 8 {
+            // For the command `wrapper`.
+            options.push("--add-opens=jdk.crypto.cryptoki/sun.security.pkcs11=ALL-UNNAMED");
+        }
+        let mut command = program(jdk, "Console", &options, config);
+        let trust = pki().join("root.jks");
+        command.arg("--truststore").arg(trust).args(["--truststore-password", "changeit"]);
+        let mut running = Running::start(&mut command);
+        running.next("ready");
+        Self { running }
+    }
+
     /// Has something done, however it goes.
     pub fn tell(&mut self, line: &str) -> Record {
         self.running.say(line);

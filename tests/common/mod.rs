@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod alone;
+pub mod etcd;
 pub mod gate;
 pub mod host;
 pub mod jvm;
@@ -10,7 +11,9 @@ pub mod namespace;
 pub mod outside;
 pub mod proxy;
 pub mod raw;
+pub mod stream;
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use self::etcd::Etcd;
 
 /// PINs of the tokens that tests make.
 pub const PIN: &str = "1234";
@@ -55,12 +60,37 @@ pub struct Service {
 impl Service {
     /// Makes and starts a service.
     pub fn start() -> Self {
+        Self::made(&[])
+    }
+
+    /// The same with its store in etcd.
+    pub fn on(etcd: &Etcd) -> Self {
+        Self::made(&in_etcd(etcd))
+    }
+
+    /// One more replica of a service that is in etcd. Its administrator is the
+    /// same, and asks this replica only.
+    pub fn joined(&self, etcd: &Etcd) -> Self {
+        let mut options = in_etcd(etcd);
+        options.extend(["--join".into(), "--master-key".into()]);
+        options.push(self.path().join("master.key").into());
+        let replica = Self::made(&options);
+        let admin = replica.path().join("admin");
+        run(Command::new("cp").arg("-a").arg(self.path().join("admin")).arg(&admin));
+        proxy::route(&admin.join("client.toml"), &[&replica.endpoint]);
+        replica
+    }
+
+    fn made(options: &[OsString]) -> Self {
         let scratch = target().join("tests");
         std::fs::create_dir_all(&scratch).unwrap();
         let dir = tempfile::tempdir_in(scratch).unwrap();
         let endpoint = format!("127.0.0.1:{}", free_port());
         let path = dir.path().join("service");
-        run(Command::new(keyward()).args(["init", "--listen", &endpoint, "--dir"]).arg(&path));
+        run(Command::new(keyward())
+            .args(["init", "--listen", &endpoint, "--dir"])
+            .arg(&path)
+            .args(options));
         let mut service = Self { dir, endpoint, child: None };
         service.resume();
         service
@@ -168,6 +198,20 @@ impl Service {
             .map(|entry| entry["operations"].as_object().unwrap().clone())
             .unwrap_or_default()
     }
+}
+
+/// The options of `keyward init` for a store in etcd.
+pub fn in_etcd(etcd: &Etcd) -> Vec<OsString> {
+    let mut options: Vec<OsString> = ["--store", "etcd", "--etcd-endpoints"].map(Into::into).into();
+    options.push(etcd.endpoints().join(",").into());
+    for (option, file) in [
+        ("--etcd-authority", etcd.authority()),
+        ("--etcd-certificate", etcd.certificate()),
+        ("--etcd-private-key", etcd.private_key()),
+    ] {
+        options.extend([option.into(), file.into()]);
+    }
+    options
 }
 
 impl Drop for Service {
