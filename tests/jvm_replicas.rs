@@ -150,6 +150,19 @@ fn handshakes_go_on_whatever_becomes_of_etcd_and_new_keys_wait_for_a_majority() 
     let line = line.unwrap_or_else(|| panic!("nothing of it in the module's log"));
     println!("the module's log: {line}");
     assert!(line.contains("etcd"), "{line}");
+    // Making a key may take a minute; that it cannot be stored, no longer than
+    // anything else.
+    let service = &replicas.stream.cluster.service;
+    let started = Instant::now();
+    let refused = service
+        .admin_command()
+        .args(["key", "generate", "--token", "scratch", "--type", "ec:p256", "--label", "no"])
+        .output()
+        .unwrap();
+    let (took, said) = (started.elapsed(), String::from_utf8(refused.stderr).unwrap());
+    println!("keyward key generate meanwhile, after {took:?}: {}", said.trim());
+    assert!(!refused.status.success() && said.contains("etcd"), "{said}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
 
     for place in lost {
         replicas.etcd.start_again(place);

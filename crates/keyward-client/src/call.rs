@@ -131,6 +131,13 @@ impl Client {
         // Those that this call has asked in vain, since it paused last.
         let mut asked: Vec<usize> = Vec::new();
         let mut pause = FIRST_PAUSE;
+        // What may take long once it is under way is not refused for longer than
+        // anything else.
+        let in_vain = match request.operation {
+            Some(Operation::GenerateKeyPair(_)) => self.config.deadlines.call(),
+            _ => until.saturating_duration_since(Instant::now()),
+        };
+        let mut since = Instant::now();
         loop {
             attempts += 1;
             let (wait, error) = match self.attempt(request, entry, deadline, until, &asked) {
@@ -164,13 +171,15 @@ impl Client {
                 }
                 Err(Missed::NotAnswered(endpoint, last)) => {
                     asked.push(endpoint);
+                    since = Instant::now();
                     // A connection that broke says nothing about the service,
                     // and the endpoint is left alone already.
                     let at_once = attempts == 1 || endpoints.has_another(&[]);
                     (Some(pause).filter(|_| !at_once), self.unreachable(attempts, last.reason()))
                 }
             };
-            if deadline.is_over() || wait.is_some_and(|wait| wait >= deadline.left()) {
+            let left = deadline.left().min(in_vain.saturating_sub(since.elapsed()));
+            if deadline.is_over() || wait.is_some_and(|wait| wait >= left) {
                 return Err(error);
             }
             if let Some(wait) = wait {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{BlackHole, Mood, Pki, Replica, hello, question};
 use keyward_client::{Client, Error};
 use keyward_wire::request::Operation;
-use keyward_wire::{ErrorCode, Request, SetPin};
+use keyward_wire::{ErrorCode, GenerateKeyPair, Request, SetPin};
 
 /// What a busy machine may add to anything.
 const SLACK: Duration = Duration::from_millis(400);
@@ -116,6 +116,28 @@ fn what_none_can_answer_is_told_and_is_no_outage() {
         let (result, _) = timed(|| client.call(question()));
         result.unwrap();
     }
+}
+
+/// Making a key may take a minute, being told that it cannot be made may not.
+#[test]
+fn a_key_that_cannot_be_made_is_refused_as_soon_as_anything_else() {
+    let (_pki, mut home, mut other, client) = pair("call_ms = 600");
+    let make = || Request {
+        operation: Some(Operation::GenerateKeyPair(GenerateKeyPair::default())),
+        ..Request::default()
+    };
+    for replica in [&home, &other] {
+        replica.is(Mood::Says(ErrorCode::StoreUnavailable, 0));
+    }
+    let (result, took) = timed(|| client.call(make()));
+    let Err(Error::Service(error)) = &result else { panic!("{result:?}") };
+    assert_eq!(error.code, ErrorCode::StoreUnavailable);
+    assert!(took < milliseconds(600) + SLACK, "{took:?}");
+    home.stop();
+    other.stop();
+    let (result, took) = timed(|| client.call(make()));
+    assert!(matches!(&result, Err(Error::Unreachable { .. })), "{result:?}");
+    assert!(took < milliseconds(600) + SLACK, "{took:?}");
 }
 
 /// It shakes hands and then says nothing.

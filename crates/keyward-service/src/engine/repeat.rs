@@ -211,6 +211,9 @@ impl Engine {
         transaction: Transaction,
         deadline: Instant,
     ) -> std::result::Result<u64, StoreError> {
+        // Who has time for a long operation need not hear for as long that it
+        // cannot be stored.
+        let deadline = deadline.min(Instant::now() + STORE_PATIENCE);
         timeout(COMMIT_DEADLINE, self.store.commit(transaction, deadline))
             .await
             .map_err(|_| StoreError::Unavailable("it did not answer in time".to_owned()))?
@@ -433,6 +436,9 @@ const TRIES: usize = 16;
 const KEPT_SECONDS: u64 = 600;
 const SWEPT_AT_ONCE: usize = MOST_OPERATIONS;
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
+/// For a store that can say why it takes so long; one that chooses a new leader
+/// is back before.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
