@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+#[allow(dead_code)]
+#[path = "../../../tests/common/etcd.rs"]
+mod etcd;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -177,6 +180,13 @@ impl Node {
             Answer::Catalogue(part) => part.objects,
             _ => panic!("no catalogue"),
         }
+    }
+
+    /// All that a login shows, in an order that does not change.
+    fn contents(&self) -> Vec<Object> {
+        let mut objects = self.objects(&self.login());
+        objects.sort_by(|one, other| one.unique_id.cmp(&other.unique_id));
+        objects
     }
 
     /// An ECDSA signature by the node's key, in DER.
@@ -464,6 +474,129 @@ fn a_copy_that_is_killed_leaves_no_half_store_that_serves() {
         place.stop();
     }
     assert!(halves > 0, "no kill has hit the middle of a copy");
+}
+
+/// From one machine into etcd and back, by copies and by a backup: each is killed
+/// in the middle first, and what is there then nobody takes for a store.
+#[test]
+fn a_service_moves_into_etcd_and_back_whatever_is_killed_on_the_way() {
+    let mut place = Place::with_a_node();
+    fill(&place.node_at(&place.listen.clone()));
+    let objects = place.node_at(&place.listen.clone()).contents();
+    let file = place.at("service.backup");
+    place.admin(["backup", "--out", &file]);
+    place.stop();
+    let etcd = etcd::Etcd::start(1);
+    let from = place.config("service");
+    let text = fs::read_to_string(&from).unwrap();
+    let config = |name: &str| {
+        let path = place.at(&format!("service/{name}.toml"));
+        let store = format!("store = \"etcd\"\n# was: data");
+        let members = etcd.endpoints();
+        let rest = format!(
+            "\n[etcd]\nendpoints = {members:?}\nauthority = {:?}\ncertificate = {:?}\n\
+             private_key = {:?}\nprefix = \"/{name}/\"\n",
+            etcd.authority(),
+            etcd.certificate(),
+            etcd.private_key(),
+        );
+        let text = text.replace("store = \"redb\"\ndata", &store);
+        fs::write(&path, text + &rest).unwrap();
+        path
+    };
+
+    let copied = config("copied");
+    let copy = ["store", "copy", "--from", &from, "--to", &copied];
+    halve(&etcd, "/copied/", &copy, &copied);
+    let joined = place.at("joined");
+    let members = etcd.endpoints().join(",");
+    let [authority, certificate, private_key] =
+        [etcd.authority(), etcd.certificate(), etcd.private_key()]
+            .map(|path| path.to_str().unwrap().to_owned());
+    let remote = [
+        "--store",
+        "etcd",
+        "--etcd-endpoints",
+        &members,
+        "--etcd-authority",
+        &authority,
+        "--etcd-certificate",
+        &certificate,
+        "--etcd-private-key",
+        &private_key,
+        "--etcd-prefix",
+    ];
+    let key = place.master_key();
+    let join = ["init", "--join", "--dir", &joined, "--master-key", &key];
+    let error = run(join.into_iter().chain(remote).chain(["/copied/"])).failed(1);
+    assert!(error.contains("half written"), "{error}");
+    run(copy.into_iter().chain(["--resume"])).fine();
+    place.child = Some(serve(&copied));
+    assert_eq!(place.node_at(&place.listen.clone()).contents(), objects);
+    openssl_agrees(&place, &place.node_at(&place.listen.clone()));
+    place.stop();
+
+    let restored = config("restored");
+    let restore = ["restore", &file, "--into", &restored, "--master-key", &key];
+    halve(&etcd, "/restored/", &restore, &restored);
+    run(restore.into_iter().chain(["--resume"])).fine();
+    place.child = Some(serve(&restored));
+    assert_eq!(place.node_at(&place.listen.clone()).contents(), objects);
+    place.stop();
+
+    // A machine that is gone: a new folder, with its store in etcd.
+    let gone = place.at("gone");
+    let new = ["restore", &file, "--dir", &gone, "--listen", &place.listen, "--master-key", &key];
+    let new: Vec<_> = new.into_iter().chain(remote).chain(["/gone/"]).collect();
+    run(new.clone()).fine();
+    place.child = Some(serve(&place.config("gone")));
+    assert_eq!(place.node_at(&place.listen.clone()).contents(), objects);
+    place.stop();
+    fs::remove_dir_all(&gone).unwrap();
+    let error = run(new).failed(1);
+    assert!(error.contains("not empty"), "{error}");
+    assert!(!Path::new(&gone).exists());
+
+    let back = place.at("service/back.toml");
+    fs::write(&back, text.replace("store.redb", "back.redb")).unwrap();
+    run(["store", "copy", "--from", &copied, "--to", &back]).fine();
+    place.child = Some(serve(&back));
+    assert_eq!(place.node_at(&place.listen.clone()).contents(), objects);
+    openssl_agrees(&place, &place.node_at(&place.listen.clone()));
+}
+
+/// Kills a command in the middle of filling a store under `prefix`, and sees
+/// that no service takes what is there.
+fn halve(etcd: &etcd::Etcd, prefix: &str, command: &[&str], config: &str) {
+    let mut delay = Duration::from_millis(20);
+    let keys = || etcd.ctl(&["get", "--prefix", prefix, "--keys-only"]);
+    for round in 0.. {
+        assert!(round < 80, "no kill has hit the middle");
+        let resume = (round > 0).then_some("--resume");
+        let mut child = keyward(command.iter().copied().chain(resume))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(delay);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = keys();
+        if found.contains("meta/format") {
+            etcd.ctl(&["del", "--prefix", prefix]);
+            delay /= 2;
+        } else if found.contains("meta/loading") && found.contains("object/") {
+            break;
+        } else {
+            delay += Duration::from_millis(7);
+        }
+    }
+    let before = keys();
+    let said = refusal(config).unwrap();
+    assert!(said.contains("half written"), "{said}");
+    let error = run(command.iter().copied()).failed(1);
+    assert!(error.contains("half written") && error.contains("--resume"), "{error}");
+    assert_eq!(keys(), before, "nothing was touched");
 }
 
 /// Why a service does not start; `None` if it does.

@@ -90,6 +90,9 @@ pub enum InitError {
         "there is no store under {0}; make the first replica with `keyward init --store etcd`, without --join"
     )]
     NoStore(String),
+    /// What etcd holds under this prefix is not a store yet, or never will be.
+    #[error("{0} holds no store yet: {reason}", reason = paths::HALF_WRITTEN)]
+    HalfWritten(String),
     /// The master key is not the one of the store.
     #[error(
         "the master key {0} is not the one of this store; take the master.key of a replica that works"
@@ -183,7 +186,7 @@ pub(crate) fn in_folder<E: From<InitError>>(
 }
 
 /// The settings with whole paths: the configuration is read from elsewhere.
-fn checked(etcd: &Etcd) -> Result<Etcd, InitError> {
+pub(crate) fn checked(etcd: &Etcd) -> Result<Etcd, InitError> {
     let mut etcd = etcd.clone();
     etcd.check().map_err(|problem| InitError::Invalid(problem.replace("etcd.", "etcd ")))?;
     for file in [&mut etcd.authority, &mut etcd.certificate, &mut etcd.private_key] {

@@ -49,8 +49,9 @@ pub struct InitArgs {
     json: bool,
 }
 
+/// Where a new service keeps its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub enum Kind {
     /// In a file of the service's folder
     Redb,
     /// In etcd, which all replicas share
@@ -59,7 +60,7 @@ enum Kind {
 
 /// Where etcd is, and who the service is there
 #[derive(Args, Debug)]
-struct EtcdArgs {
+pub struct EtcdArgs {
     /// The members of etcd, with commas between them
     #[arg(long, value_name = "URLS", value_delimiter = ',')]
     etcd_endpoints: Vec<String>,
@@ -78,7 +79,11 @@ struct EtcdArgs {
 }
 
 impl EtcdArgs {
-    fn settings(self, store: Kind) -> Result<Option<Etcd>, Failure> {
+    /// What is said of etcd, if the store is to be there.
+    ///
+    /// # Errors
+    /// If too little is said, or anything without need.
+    pub fn settings(self, store: Kind) -> Result<Option<Etcd>, Failure> {
         let Self {
             etcd_endpoints,
             etcd_authority,

@@ -7,9 +7,12 @@ use anyhow::Result;
 use clap::Args;
 use keyward_service::config::Config;
 use keyward_service::init::Report;
-use keyward_service::transfer::{Restore, Restored, restore_into_folder, restore_into_store};
+use keyward_service::transfer::{
+    Place, Restore, Restored, restore_into_folder, restore_into_store,
+};
 
 use crate::commands::backup::{KeyArgs, identities};
+use crate::commands::init::{EtcdArgs, Kind};
 use crate::failure::Failure;
 use crate::output;
 use crate::terminal::{self, quote};
@@ -17,7 +20,7 @@ use crate::terminal::{self, quote};
 /// Make a service of a backup
 #[derive(Args, Debug)]
 #[command(
-    after_long_help = "With --dir a service is made in a new folder, as by `keyward init`, with the authority, the master\nkey and everything else of the backup, and a server certificate that its clients accept. With\n--into the empty store that a configuration names is filled. A store that exists is never touched.\n\nExamples:\n  keyward restore keyward.backup --dir /etc/keyward --listen 10.0.0.5:7512 --passphrase\n  keyward restore keyward.backup --dir /tmp/trial --master-key /etc/keyward/master.key\n  keyward restore keyward.backup --into /etc/keyward/keyward.toml --new-admin /root/admin"
+    after_long_help = "With --dir a service is made in a new folder, as by `keyward init`, with the authority, the master\nkey and everything else of the backup, and a server certificate that its clients accept. With\n--into the empty store that a configuration names is filled. Either may be in etcd; other replicas\njoin it afterwards by `keyward init --join`. A store that exists is never touched.\n\nExamples:\n  keyward restore keyward.backup --dir /etc/keyward --listen 10.0.0.5:7512 --passphrase\n  keyward restore keyward.backup --dir /tmp/trial --master-key /etc/keyward/master.key\n  keyward restore keyward.backup --into /etc/keyward/keyward.toml --new-admin /root/admin\n  keyward restore keyward.backup --dir /etc/keyward --listen 10.0.0.5:7512 --passphrase --store etcd --etcd-endpoints https://10.0.0.21:2379 --etcd-authority etcd-ca.pem --etcd-certificate keyward-etcd.pem --etcd-private-key keyward-etcd.key"
 )]
 pub struct RestoreArgs {
     /// The backup
@@ -26,7 +29,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "DIR", required_unless_present = "into", conflicts_with = "into")]
     dir: Option<PathBuf>,
     /// The configuration of a service whose store is empty, or not there
-    #[arg(long, value_name = "CONFIG", conflicts_with_all = ["listen", "sans"])]
+    #[arg(long, value_name = "CONFIG", conflicts_with_all = ["listen", "sans", "store"])]
     into: Option<PathBuf>,
     /// The address to accept connections on
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7512")]
@@ -34,14 +37,19 @@ pub struct RestoreArgs {
     /// A name or address that clients reach the service by, for its certificate
     #[arg(long = "san", value_name = "NAME|IP")]
     sans: Vec<String>,
+    /// With --dir: where the keys are to be kept
+    #[arg(long, value_enum, default_value = "redb")]
+    store: Kind,
+    #[command(flatten)]
+    etcd: EtcdArgs,
     /// The name of the new administrator [default: restored-DATE-TIME]
     #[arg(long, value_name = "NAME")]
     admin_name: Option<String>,
     /// With --into: the folder for the new administrator's client.toml
     #[arg(long, value_name = "DIR", requires = "into")]
     new_admin: Option<PathBuf>,
-    /// With --into: begin anew in a store whose filling was cut off
-    #[arg(long, requires = "into")]
+    /// With --into or --store etcd: delete what an attempt that was cut off has left, and begin anew
+    #[arg(long)]
     resume: bool,
     /// Print JSON
     #[arg(long)]
@@ -57,6 +65,10 @@ impl RestoreArgs {
     /// If the backup cannot be used, or there is something where it is to go.
     pub fn run(self) -> Result<()> {
         let failed = |error: keyward_service::transfer::TransferError| Failure::from_error(&error);
+        let etcd = self.etcd.settings(self.store)?;
+        if self.resume && self.into.is_none() && etcd.is_none() {
+            return Err(Failure::usage("--resume goes with --into or --store etcd").into());
+        }
         if let Some(path) = self.into {
             if let Some(folder) = self.new_admin.as_deref().filter(|folder| folder.exists()) {
                 return Err(Failure::new(format!("{} exists already", folder.display()))
@@ -76,8 +88,11 @@ impl RestoreArgs {
         };
         let restore =
             Restore { file: self.file, key: self.key.read()?, admin_name: self.admin_name };
-        let (restored, report) =
-            restore_into_folder(&restore, &dir, self.listen, &self.sans).map_err(failed)?;
+        let mut place = Place::new(dir, self.listen);
+        place.sans = self.sans;
+        place.etcd = etcd;
+        place.resume = self.resume;
+        let (restored, report) = restore_into_folder(&restore, &place).map_err(failed)?;
         tell(&restored, Some(&report), &report.config, self.json)
     }
 }

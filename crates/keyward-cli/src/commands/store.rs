@@ -20,7 +20,7 @@ pub enum StoreCommand {
 /// Copy the store of one configuration into the empty one of another
 #[derive(Args, Debug)]
 #[command(
-    after_long_help = "Stop the services of both first. Everything is read back before the destination becomes a store;\none that was cut off is none, and `keyward serve` says so. If the second configuration names\nanother master key, that is the copy's. The source stays as it is.\n\nExample:\n  keyward store copy --from /etc/keyward/keyward.toml --to /etc/keyward/new.toml"
+    after_long_help = "Either may be a file or in etcd. Stop the services of both first, all replicas of them. Everything\nis read back before the destination becomes a store; one that was cut off is none, and `keyward\nserve` says so. If the second configuration names another master key, that is the copy's. The source\nstays as it is.\n\nExamples:\n  keyward store copy --from /etc/keyward/keyward.toml --to /etc/keyward/new.toml\n  keyward store copy --from /etc/keyward/keyward.toml --to /etc/keyward/etcd.toml"
 )]
 pub struct CopyArgs {
     /// The configuration whose store is read

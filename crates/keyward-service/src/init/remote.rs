@@ -67,7 +67,10 @@ pub fn join(options: &Join) -> Result<Joined, InitError> {
     let master = MasterKey::File(options.master_key.clone()).read()?;
     let store = Etcd::new(&etcd)?;
     let snapshot = in_runtime(store.snapshot(""))?.map_err(|error| reached(&error))?;
-    let no_store = || InitError::NoStore(etcd.name());
+    let no_store = || match snapshot.value(paths::LOADING_KEY) {
+        Some(_) => InitError::HalfWritten(etcd.name()),
+        None => InitError::NoStore(etcd.name()),
+    };
     let wrapped = snapshot.value(paths::DATA_KEY_KEY).ok_or_else(no_store)?;
     let vault = Vault::open(&master, wrapped)
         .map_err(|_| InitError::WrongMasterKey(options.master_key.clone()))?;
@@ -103,13 +106,20 @@ pub(super) fn create(
 ) -> Result<(), InitError> {
     let store = Etcd::new(settings)?;
     let format = paths::FORMAT_KEY.to_owned();
-    transaction.checks.push(Check::Absent(format.clone()));
-    transaction.checks.push(Check::Absent(paths::DATA_KEY_KEY.to_owned()));
+    for key in [paths::FORMAT_KEY, paths::DATA_KEY_KEY, paths::LOADING_KEY] {
+        transaction.checks.push(Check::Absent(key.to_owned()));
+    }
     let keys: Vec<_> = transaction.puts.iter().map(|(key, _)| key.clone()).collect();
     let deadline = Instant::now() + PATIENCE;
     let made = match in_runtime(store.commit(transaction, deadline))? {
         Ok(sequence) => sequence,
-        Err(StoreError::Conflict) => return Err(InitError::StoreExists(settings.name())),
+        Err(StoreError::Conflict) => {
+            let there = in_runtime(store.snapshot(paths::LOADING_KEY))?;
+            return Err(match there {
+                Ok(found) if !found.entries.is_empty() => InitError::HalfWritten(settings.name()),
+                _ => InitError::StoreExists(settings.name()),
+            });
+        }
         Err(error) => return Err(reached(&error)),
     };
     then().inspect_err(|_| {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::copy::{Copied, copy};
-pub use self::restore::{Restore, Restored, restore_into_folder, restore_into_store};
+pub use self::restore::{Place, Restore, Restored, restore_into_folder, restore_into_store};
 use crate::backup::{BackupError, Inventory};
 use crate::config::{Config, StoreKind};
 use crate::files::FileError;
@@ -23,7 +23,7 @@ use crate::state::Unreadable;
 use crate::store::load::{LoadError, Loader};
 use crate::store::redb::{OpenError, Redb};
 use crate::store::vault::{Unauthentic, Vault};
-use crate::store::{Store, Transaction, paths};
+use crate::store::{Store, StoreError, Transaction, paths};
 
 /// Why a store was not filled.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,11 @@ pub enum TransferError {
         /// Which value.
         reason: String,
     },
+    /// Somebody writes to the source.
+    #[error(
+        "the store {0} was changed while it was copied, and the copy is not used: stop all its replicas, and run this again with --resume"
+    )]
+    Changed(String),
     /// The configuration has another authority than the backup.
     #[error(
         "{authority} is not the authority of the backup, so no client would accept the service; restore into a new folder with --dir, which issues a server certificate"
@@ -115,28 +120,33 @@ async fn destination(config: &Config) -> Result<Arc<dyn Store>, TransferError> {
     Ok(server::connect(config).await?)
 }
 
+/// A store that was filled and read back, and lacks nothing but the last word.
+struct Filled<'a> {
+    loader: Loader<'a>,
+    name: &'a str,
+    entries: u64,
+}
+
 /// Fills a store and reads it back. `name` is for messages.
-async fn fill(
-    store: &dyn Store,
-    name: &str,
+async fn fill<'a>(
+    store: &'a dyn Store,
+    name: &'a str,
     resume: bool,
     next: &mut Source<'_>,
     vault: &Vault,
-    wrapped_data_key: Vec<u8>,
-) -> Result<u64, TransferError> {
-    let cut_off = |error: &dyn std::fmt::Display| TransferError::CutOff {
-        store: name.to_owned(),
-        reason: error.to_string(),
-    };
+) -> Result<Filled<'a>, TransferError> {
+    // One that does not answer is told from one that was half written.
+    store.snapshot(paths::META).await.map_err(|error| unopened(name, &error))?;
+    let cut_off = |error: &dyn std::fmt::Display| cut_off(name, error);
     let mut loader = Loader::begin(store, resume).await.map_err(|error| match error {
         LoadError::NotEmpty => TransferError::NotEmpty(name.to_owned()),
         LoadError::HalfWritten => TransferError::HalfWritten(name.to_owned()),
         LoadError::Store(error) => cut_off(&error),
     })?;
-    let mut put = 0;
+    let mut entries = 0;
     while let Some((key, value)) = next()? {
         loader.put(key, value).await.map_err(|error| cut_off(&error))?;
-        put += 1;
+        entries += 1;
     }
     let mut inventory = Inventory::default();
     let mut found = 0;
@@ -144,11 +154,27 @@ async fn fill(
         inventory.add(vault, &key, &value).map_err(|error| cut_off(&error))?;
         found += 1;
     }
-    if found != put {
-        return Err(cut_off(&format!("{put} entries were written and {found} are there")));
+    if found != entries {
+        return Err(cut_off(&format!("{entries} entries were written and {found} are there")));
     }
-    loader.finish(wrapped_data_key).await.map_err(|error| cut_off(&error))?;
-    Ok(put)
+    Ok(Filled { loader, name, entries })
+}
+
+impl Filled<'_> {
+    /// Makes it a store; answers how many entries it has.
+    async fn finish(self, wrapped_data_key: Vec<u8>) -> Result<u64, TransferError> {
+        let finished = self.loader.finish(wrapped_data_key).await;
+        finished.map_err(|error| cut_off(self.name, &error))?;
+        Ok(self.entries)
+    }
+}
+
+fn cut_off(store: &str, error: &dyn std::fmt::Display) -> TransferError {
+    TransferError::CutOff { store: store.to_owned(), reason: error.to_string() }
+}
+
+fn unopened(store: &str, error: &StoreError) -> TransferError {
+    ServeError::Store { store: store.to_owned(), reason: error.to_string() }.into()
 }
 
 /// Runs something that waits.

@@ -9,11 +9,12 @@ use time::macros::format_description;
 use super::{TransferError, destination, fill, wait_for};
 use crate::authority::Authority;
 use crate::backup::{BackupError, Inventory, Key, Reader, Summary};
-use crate::config::Config;
+use crate::config::{Config, Etcd};
 use crate::engine::valid_name;
 use crate::files::FileError;
 use crate::init::{self, ADMIN, Administrator, DATA, InitError, Report, failed};
 use crate::server::tls::certificates;
+use crate::store::etcd::Etcd as RemoteStore;
 use crate::store::redb::Redb;
 use crate::store::vault::Vault;
 use crate::store::{Store, Transaction};
@@ -51,33 +52,63 @@ struct Source {
     admin: Administrator,
 }
 
-/// Makes a service in a folder that is empty or not there yet, as
-/// [`init`](init::init) does, of a backup: with its authority, its master key,
-/// and a server certificate that its clients accept.
+/// Where a service is made of a backup.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Place {
+    /// Its folder: empty, or not there yet.
+    pub dir: PathBuf,
+    /// The address to accept connections on.
+    pub listen: SocketAddr,
+    /// As [`Options::sans`](init::Options::sans).
+    pub sans: Vec<String>,
+    /// Where etcd is, if the store is to be there.
+    pub etcd: Option<Etcd>,
+    /// What an attempt that was cut off has left in etcd is deleted.
+    pub resume: bool,
+}
+
+impl Place {
+    /// A folder that has its store in it.
+    #[must_use]
+    pub fn new(dir: PathBuf, listen: SocketAddr) -> Self {
+        Self { dir, listen, sans: Vec::new(), etcd: None, resume: false }
+    }
+}
+
+/// Makes a service in a folder, as [`init`](init::init) does, of a backup: with
+/// its authority, its master key, and a server certificate that its clients
+/// accept.
 ///
 /// # Errors
 /// [`TransferError`]; the folder is then as it was.
 pub fn restore_into_folder(
     restore: &Restore,
-    dir: &Path,
-    listen: SocketAddr,
-    sans: &[String],
+    place: &Place,
 ) -> Result<(Restored, Report), TransferError> {
+    let dir = &place.dir;
+    let etcd = place.etcd.as_ref().map(init::checked).transpose()?;
     let mut restored = None;
     init::in_folder(dir, |draft| {
         let source = Source::open(restore)?;
         let (master, wrapped) = source.reader.keys();
-        init::write_server(&source.authority, listen, sans, draft)?;
+        init::write_server(&source.authority, place.listen, &place.sans, draft)?;
         init::write_master_key(master, draft)?;
-        let data = draft.join(DATA);
-        Redb::create(&data, Transaction::default())
-            .and_then(|()| Redb::open(&data))
-            .map_err(|error| failed("the store", error))
-            .map_err(TransferError::from)
-            .and_then(|store| source.fill(&store, &dir.join(DATA), false, wrapped.to_vec()))?;
-        source.admin.write(&source.authority, listen, &draft.join(ADMIN))?;
-        init::write_config(listen, None, draft)?;
-        init::publish(draft, dir)?;
+        source.admin.write(&source.authority, place.listen, &draft.join(ADMIN))?;
+        init::write_config(place.listen, etcd.as_ref(), draft)?;
+        let (store, name): (Box<dyn Store>, _) = match &etcd {
+            Some(etcd) => (Box::new(RemoteStore::new(etcd)?), etcd.name()),
+            None => {
+                let data = draft.join(DATA);
+                let store = Redb::create(&data, Transaction::default())
+                    .and_then(|()| Redb::open(&data))
+                    .map_err(|error| failed("the store", error))?;
+                (Box::new(store), dir.join(DATA).display().to_string())
+            }
+        };
+        // The store is none before there is a folder that belongs to it.
+        let publish = || Ok(init::publish(draft, dir)?);
+        source.fill(&*store, &name, place.resume, wrapped.to_vec(), publish)?;
         restored = Some(source.restored(Some(dir.join(ADMIN))));
         Ok::<_, TransferError>(())
     })?;
@@ -107,10 +138,10 @@ pub fn restore_into_store(
     let wrapped = Vault::wrap_anew(master, wrapped, &new_master)
         .map_err(|_| BackupError::Damaged(restore.file.clone()))?;
     let store = wait_for(destination(config))?;
-    source.fill(&*store, Path::new(&config.store_name()), resume, wrapped)?;
-    if let Some(folder) = admin_folder {
-        source.admin.write(&source.authority, config.listen, folder)?;
-    }
+    source.fill(&*store, &config.store_name(), resume, wrapped, || match admin_folder {
+        Some(folder) => Ok(source.admin.write(&source.authority, config.listen, folder)?),
+        None => Ok(()),
+    })?;
     Ok(source.restored(admin_folder.map(Path::to_owned)))
 }
 
@@ -138,12 +169,14 @@ impl Source {
         Ok(Self { reader: whole.again()?, summary, authority, admin_name, admin })
     }
 
+    /// Fills a store, which becomes one after `before_last` has gone well.
     fn fill(
         &self,
         store: &dyn Store,
-        name: &Path,
+        name: &str,
         resume: bool,
         wrapped: Vec<u8>,
+        before_last: impl FnOnce() -> Result<(), TransferError>,
     ) -> Result<(), TransferError> {
         let mut reader = self.reader.again()?;
         let vault = self.reader.vault();
@@ -152,8 +185,11 @@ impl Source {
             Some(entry) => Ok(Some(entry)),
             None => Ok(more.next()),
         };
-        let name = name.display().to_string();
-        let filled = wait_for(fill(store, &name, resume, &mut next, vault, wrapped));
+        let filled = wait_for(async {
+            let filled = fill(store, name, resume, &mut next, vault).await?;
+            before_last()?;
+            filled.finish(wrapped).await
+        });
         store.close();
         filled.map(drop)
     }

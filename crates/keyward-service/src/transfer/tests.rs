@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::init::{Options, init};
+use crate::init::{Join, Options, init, join};
 use crate::store::Snapshot;
 
 /// A service in a folder whose store has so many entries more than a new one.
@@ -147,4 +147,101 @@ async fn a_damaged_source_is_not_copied() {
     let error = run_copy(&from, &to, false).await.unwrap_err();
     assert!(matches!(error, TransferError::Damaged { .. }), "{error}");
     assert!(!to.data.exists());
+}
+
+#[allow(dead_code)]
+#[path = "../../../../tests/common/etcd.rs"]
+mod harness;
+
+/// The same configuration with a store of its own in etcd.
+fn in_etcd(config: &Config, prefix: &str) -> Config {
+    let cluster = harness::Etcd::shared();
+    let mut etcd = crate::config::Etcd::new(
+        cluster.endpoints(),
+        cluster.authority(),
+        cluster.certificate(),
+        cluster.private_key(),
+    );
+    etcd.prefix = prefix.to_owned();
+    Config { store: StoreKind::Etcd, data: PathBuf::new(), etcd: Some(etcd), ..config.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_goes_into_etcd_and_out_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = service(folder.path(), 300).await;
+    let (there, back) = (in_etcd(&from, "/copied/"), elsewhere(&from, "back.redb"));
+    let before = snapshot(&from).await;
+    let copied = run_copy(&from, &there, false).await.unwrap();
+    assert_eq!(copied.entries, carried(&before).len() as u64);
+    assert_eq!(carried(&before), carried(&snapshot(&there).await));
+    for resume in [false, true] {
+        let error = run_copy(&from, &there, resume).await.unwrap_err();
+        assert!(matches!(error, TransferError::NotEmpty(_)), "{error}");
+        let error = run_copy(&there, &there, resume).await.unwrap_err();
+        assert!(matches!(error, TransferError::SameStore(_)), "{error}");
+    }
+    let other = in_etcd(&from, "/copied-again/");
+    run_copy(&there, &other, false).await.unwrap();
+    run_copy(&other, &back, false).await.unwrap();
+    let after = snapshot(&back).await;
+    assert_eq!(carried(&before), carried(&after));
+    server::unlock(&back, &back.master_key.read().unwrap(), &after).unwrap();
+    assert_eq!(after.value(paths::CLOCK_KEY), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_half_written_in_etcd_is_served_joined_and_overwritten_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = service(folder.path(), 300).await;
+    let to = in_etcd(&from, "/half/");
+    let store = server::connect(&to).await.unwrap();
+    let mut loader = Loader::begin(&*store, false).await.unwrap();
+    for number in 0..250 {
+        loader.put(format!("stray/{number}"), vec![1; 10]).await.unwrap();
+    }
+    drop(loader);
+    let left = snapshot(&to).await;
+    assert_eq!(carried(&left).len(), 200);
+
+    let mut said = vec![refused(&to).await];
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let (dir, etcd) = (folder.path().join("more"), to.etcd.clone().unwrap());
+    let mut options = Options::new(dir.clone(), listen);
+    options.etcd = Some(etcd.clone());
+    said.push(init(&options).unwrap_err().to_string());
+    let replica = Join::new(dir.clone(), listen, etcd, from.data.with_file_name("master.key"));
+    said.push(join(&replica).unwrap_err().to_string());
+    said.push(run_copy(&from, &to, false).await.unwrap_err().to_string());
+    for said in said {
+        assert!(said.contains("half written") && said.contains("--resume"), "{said}");
+    }
+    assert!(!dir.exists());
+    assert_eq!(carried(&snapshot(&to).await), carried(&left), "nothing was touched");
+    run_copy(&from, &to, true).await.unwrap();
+    assert_eq!(carried(&snapshot(&from).await), carried(&snapshot(&to).await));
+    join(&replica).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_changes_meanwhile_gives_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = service(folder.path(), 300).await;
+    let (from, to) = (in_etcd(&first, "/changing/"), elsewhere(&first, "copy.redb"));
+    run_copy(&first, &from, false).await.unwrap();
+    let replica = server::connect(&from).await.unwrap();
+    let writes = tokio::spawn(async move {
+        loop {
+            let put = vec![("later/new".to_owned(), vec![b'x'; 100])];
+            let transaction = Transaction { puts: put, ..Transaction::default() };
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            replica.commit(transaction, deadline).await.unwrap();
+        }
+    });
+    let error = run_copy(&from, &to, false).await.unwrap_err();
+    assert!(matches!(error, TransferError::Changed(_)), "{error}");
+    writes.abort();
+    assert!(refused(&to).await.contains("half written"));
+    run_copy(&from, &to, true).await.unwrap();
+    assert_eq!(carried(&snapshot(&from).await), carried(&snapshot(&to).await));
 }
