@@ -489,9 +489,10 @@ fn a_service_moves_into_etcd_and_back_whatever_is_killed_on_the_way() {
     let etcd = etcd::Etcd::start(1);
     let from = place.config("service");
     let text = fs::read_to_string(&from).unwrap();
+    let folder = place.folder.path().to_owned();
     let config = |name: &str| {
-        let path = place.at(&format!("service/{name}.toml"));
-        let store = format!("store = \"etcd\"\n# was: data");
+        let path = folder.join(format!("service/{name}.toml"));
+        let text = text.replace("store = \"redb\"\ndata", "store = \"etcd\"\n# was: data");
         let members = etcd.endpoints();
         let rest = format!(
             "\n[etcd]\nendpoints = {members:?}\nauthority = {:?}\ncertificate = {:?}\n\
@@ -500,9 +501,8 @@ fn a_service_moves_into_etcd_and_back_whatever_is_killed_on_the_way() {
             etcd.certificate(),
             etcd.private_key(),
         );
-        let text = text.replace("store = \"redb\"\ndata", &store);
         fs::write(&path, text + &rest).unwrap();
-        path
+        path.to_str().unwrap().to_owned()
     };
 
     let copied = config("copied");
@@ -546,7 +546,8 @@ fn a_service_moves_into_etcd_and_back_whatever_is_killed_on_the_way() {
 
     // A machine that is gone: a new folder, with its store in etcd.
     let gone = place.at("gone");
-    let new = ["restore", &file, "--dir", &gone, "--listen", &place.listen, "--master-key", &key];
+    let listen = place.listen.clone();
+    let new = ["restore", &file, "--dir", &gone, "--listen", &listen, "--master-key", &key];
     let new: Vec<_> = new.into_iter().chain(remote).chain(["/gone/"]).collect();
     run(new.clone()).fine();
     place.child = Some(serve(&place.config("gone")));
