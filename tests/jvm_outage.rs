@@ -231,8 +231,9 @@ fn while_all_are_away_no_thread_waits_for_longer_than_a_probe() {
             end["done"]
         );
         assert!(usual <= PROBE, "{usual:?}");
-        // What is usual is the contract; a busy machine may delay a few threads.
-        assert!(most <= PROBE + Duration::from_secs(1), "{most:?}");
+        // What is usual is the contract; a busy machine may delay a few threads,
+        // but none has waited as if nobody knew of the outage.
+        assert!(most <= Duration::from_secs(3), "{most:?}");
         assert_eq!(late, 0);
         assert_eq!(calls.iter().filter(|call| call.function == "C_Login").count(), 2);
     }

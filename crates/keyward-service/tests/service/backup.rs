@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::common::*;
 use keyward_service::backup::{Key, Summary, verify};
 use keyward_service::config::MasterKey;
-use keyward_service::transfer::{Restore, Restored, restore_into_folder};
+use keyward_service::transfer::{Place, Restore, Restored, restore_into_folder};
 use keyward_wire::catalogue_result::State;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answered;
@@ -41,7 +41,7 @@ async fn restored(file: PathBuf, key: Key) -> (tempfile::TempDir, Restored) {
     let restore = Restore { file, key, admin_name: None };
     let listen = "127.0.0.1:0".parse().unwrap();
     let made = tokio::task::spawn_blocking(move || {
-        restore_into_folder(&restore, &dir, listen, &[]).unwrap().0
+        restore_into_folder(&restore, &Place::new(dir.clone(), listen)).unwrap().0
     });
     (folder, made.await.unwrap())
 }
