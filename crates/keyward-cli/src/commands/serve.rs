@@ -11,7 +11,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use keyward_service::config::{Config, LogFormat};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
@@ -58,6 +58,7 @@ impl ServeArgs {
         if self.exit_with_stdin {
             end_with_stdin();
         }
+        allow_files();
         let announce = self.announce;
         keyward_service::run(config, move |address| ready(address, announce))
             .map_err(|error| Failure::from_error(&error))?;
@@ -112,6 +113,14 @@ fn tell_systemd() -> io::Result<()> {
         _ => net::SocketAddr::from_pathname(&path)?,
     };
     UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address).map(|_| ())
+}
+
+/// Takes as many files as may be had: each connection is one, and a usual limit
+/// is less than the connections that a service allows.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Without it there are as many as there were.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Has the service stop as after SIGTERM when standard input ends.

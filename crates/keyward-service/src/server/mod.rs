@@ -2,6 +2,7 @@
 
 mod connection;
 mod connections;
+mod door;
 pub(crate) mod tls;
 
 use std::io;
@@ -12,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use keyward_wire::ALPN;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use self::connection::{Bounds, Shared};
 use self::connections::Connections;
+use self::door::{Arrival, Door, Turn};
 use crate::authority::shown;
 use crate::clock;
 use crate::config::{Config, StoreKind};
@@ -154,7 +156,7 @@ pub async fn serve(
             config.limits.request_mib.saturating_mul(1024).min(Semaphore::MAX_PERMITS),
         ),
         handshake: config.deadlines.handshake(),
-        handshakes: Arc::new(Semaphore::new(config.limits.handshakes.min(Semaphore::MAX_PERMITS))),
+        door: Door::new(config.limits.handshakes),
         places: Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)),
         draining,
     });
@@ -197,7 +199,7 @@ struct Service {
     bounds: Bounds,
     handshake: Duration,
     /// For connections that have not said yet who they are.
-    handshakes: Arc<Semaphore>,
+    door: Arc<Door>,
     /// For those that have.
     places: Semaphore,
     /// KiB, for requests that are long.
@@ -208,17 +210,19 @@ struct Service {
 impl Service {
     /// Accepts connections. Does not return.
     ///
-    /// Who has not shown a certificate yet takes no place of those who have: so
-    /// many handshakes at once, and further peers wait in the system's queue.
+    /// Who has not shown a certificate yet takes no place of those who have.
     async fn accept(self: &Arc<Self>, listener: &TcpListener, tasks: &mut JoinSet<()>) {
         loop {
             while tasks.try_join_next().is_some() {}
-            // The semaphore is never closed.
-            let Ok(handshake) = Arc::clone(&self.handshakes).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let service = Arc::clone(self);
-                    tasks.spawn(async move { service.connection(stream, peer, handshake).await });
+                    let number = self.connections.accept();
+                    // Here, in the order in which they come.
+                    let arrival = self.door.arrive(peer.ip(), number);
+                    tasks.spawn(async move {
+                        service.connection(stream, peer, number, arrival).await;
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -228,17 +232,19 @@ impl Service {
         }
     }
 
-    async fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        handshake: OwnedSemaphorePermit,
-    ) {
-        let number = self.connections.accept();
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, number: u64, arrival: Arrival) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "no TCP_NODELAY");
         }
-        let stream = match timeout(self.handshake, self.tls.accept(stream)).await {
+        let Some(turn) = self.turn(&stream, peer, arrival).await else { return };
+        let shaken = tokio::select! {
+            shaken = timeout(self.handshake, self.tls.accept(stream)) => shaken,
+            () = turn.closed() => {
+                tracing::info!(%peer, "a handshake gave way to another address, which has fewer");
+                return;
+            }
+        };
+        let stream = match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::info!(%peer, %error, "a handshake failed");
@@ -281,7 +287,7 @@ impl Service {
             connection::refuse(stream, Reply::full(), self.bounds).await;
             return;
         };
-        drop(handshake);
+        drop(turn);
         tracing::debug!(%peer, identity = %identity.record.name, "connected");
         let draining = self.draining.clone();
         let shared = Shared { engine: &self.engine, memory: &self.memory };
@@ -290,6 +296,26 @@ impl Service {
 }
 
 impl Service {
+    /// A peer's turn to shake hands, once it has said something.
+    async fn turn(&self, stream: &TcpStream, peer: SocketAddr, arrival: Arrival) -> Option<Turn> {
+        let waits = async {
+            // Not `readable`, which may hold of one that has said nothing.
+            let said = timeout(self.handshake, stream.peek(&mut [0])).await.ok()?.ok()?;
+            if said == 0 {
+                return None;
+            }
+            timeout(self.handshake, arrival.turn()).await.ok()?
+        };
+        let turn = tokio::select! {
+            turn = waits => turn,
+            () = arrival.closed() => None,
+        };
+        if turn.is_none() {
+            tracing::info!(%peer, "a peer that waited to shake hands was let go");
+        }
+        turn
+    }
+
     /// A place for a connection. When there is none, whoever has most gives one
     /// up, so that nobody keeps others out.
     async fn place(&self, identity: Id) -> Option<SemaphorePermit<'_>> {

@@ -1,5 +1,6 @@
 //! Connections: who gets one, what ends it, what it does not hold up.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::common::*;
@@ -8,7 +9,7 @@ use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, ErrorCode, Request, frame};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 fn hello() -> Operation {
     Operation::Hello(wire::Hello { software: "a test".to_owned() })
@@ -188,9 +189,9 @@ async fn peers_without_a_certificate_take_no_place_of_those_with_one() {
         config.deadlines.handshake_ms = 20_000;
     })
     .await;
-    let mut silent = Vec::new();
+    let mut halting = Vec::new();
     for _ in 0..3 {
-        silent.push(TcpStream::connect(service.address).await.unwrap());
+        halting.push(halting_in(&service, "127.0.0.1").await);
     }
     let quick = Duration::from_secs(5);
     let mut first = tokio::time::timeout(quick, service.admin()).await.unwrap();
@@ -212,14 +213,52 @@ async fn peers_without_a_certificate_take_no_place_of_those_with_one() {
     }
 
     // With all handshakes taken, those who are in go on.
-    silent.push(TcpStream::connect(service.address).await.unwrap());
-    silent.push(TcpStream::connect(service.address).await.unwrap());
+    for _ in 0..2 {
+        halting.push(halting_in(&service, "127.0.0.1").await);
+    }
     tokio::time::sleep(Duration::from_millis(50)).await;
     second.ask(hello()).await.unwrap();
     let waiting = tokio::time::timeout(Duration::from_millis(300), service.admin());
     assert!(waiting.await.is_err());
-    silent.clear();
+    halting.clear();
     tokio::time::timeout(quick, service.admin()).await.unwrap();
+    service.stop().await;
+}
+
+/// A peer that begins to shake hands and does not go on.
+async fn halting_in(service: &Service, address: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+    let mut stream = socket.connect(service.address).await.unwrap();
+    stream.write_all(&[0x16, 3, 1]).await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_address_keeps_another_from_shaking_hands_and_silence_keeps_nobody() {
+    let service = Service::with(|config| {
+        config.limits.handshakes = 4;
+        config.deadlines.handshake_ms = 20_000;
+    })
+    .await;
+    let quick = Duration::from_secs(5);
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(service.address).await.unwrap());
+    }
+    tokio::time::timeout(quick, service.admin()).await.unwrap();
+    drop(silent);
+
+    let mut halting = Vec::new();
+    for _ in 0..100 {
+        halting.push(halting_in(&service, "127.0.0.2").await);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..3 {
+        let mut admin = tokio::time::timeout(quick, service.admin()).await.unwrap();
+        admin.ask(hello()).await.unwrap();
+        halting.push(halting_in(&service, "127.0.0.2").await);
+    }
     service.stop().await;
 }
 
