@@ -550,7 +550,7 @@ fn a_service_moves_into_etcd_and_back_whatever_is_killed_on_the_way() {
     let new = ["restore", &file, "--dir", &gone, "--listen", &listen, "--master-key", &key];
     let new: Vec<_> = new.into_iter().chain(remote).chain(["/gone/"]).collect();
     run(new.clone()).fine();
-    place.child = Some(serve(&place.config("gone")));
+    place.child = Some(serve(place.config("gone")));
     assert_eq!(place.node_at(&place.listen.clone()).contents(), objects);
     place.stop();
     fs::remove_dir_all(&gone).unwrap();

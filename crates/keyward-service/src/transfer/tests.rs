@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::init::{Join, Options, init, join};
 use crate::store::Snapshot;
+use crate::store::etcd::tests::harness;
 
 /// A service in a folder whose store has so many entries more than a new one.
 async fn service(folder: &Path, more: usize) -> Config {
@@ -148,10 +149,6 @@ async fn a_damaged_source_is_not_copied() {
     assert!(matches!(error, TransferError::Damaged { .. }), "{error}");
     assert!(!to.data.exists());
 }
-
-#[allow(dead_code)]
-#[path = "../../../../tests/common/etcd.rs"]
-mod harness;
 
 /// The same configuration with a store of its own in etcd.
 fn in_etcd(config: &Config, prefix: &str) -> Config {

@@ -8,7 +8,7 @@ use crate::store::contract::{self, deadline, put};
 
 #[allow(dead_code)]
 #[path = "../../../../../tests/common/etcd.rs"]
-mod harness;
+pub(crate) mod harness;
 
 use harness::Etcd as Cluster;
 
