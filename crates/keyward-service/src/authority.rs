@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use keyward_wire::IDENTITY_URI;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -111,7 +112,7 @@ impl Authority {
         let mut params = params(name, days)?;
         params.not_after = params.not_after.min(self.expires);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let uri = format!("{URI}{uid}")
+        let uri = format!("{IDENTITY_URI}{uid}")
             .try_into()
             .map_err(|_| AuthorityError("an identifier that is no URI".to_owned()))?;
         params.subject_alt_names = vec![SanType::URI(uri)];
@@ -144,7 +145,7 @@ pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
     let uid = names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => Id::from_hex(uri.strip_prefix(URI)?),
+        GeneralName::URI(uri) => Id::from_hex(uri.strip_prefix(IDENTITY_URI)?),
         _ => None,
     })?;
     let expires = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
@@ -152,9 +153,6 @@ pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
     let zeros = serial.iter().take_while(|byte| **byte == 0).count();
     Some(Shown { uid, serial: serial[zeros..].to_vec(), expires })
 }
-
-/// Stands before an identity's identifier in its certificate.
-const URI: &str = "urn:keyward:identity:";
 
 struct RequestedKey(rcgen::PublicKey);
 

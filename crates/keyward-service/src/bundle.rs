@@ -130,6 +130,13 @@ impl Bundle<'_> {
                 quoted(&slot.token),
                 slot.writable,
             );
+            if slot.login == SlotLogin::Certificate {
+                text.push_str(
+                    "# Programs may start while the service is away, with what is kept in this file\n\
+                     # (a folder that they may write to) of the token's public side.\n\
+                     # offline_start = { file = \"/var/lib/keyward/token.snapshot\", hours = 24 }\n",
+                );
+            }
         }
         text
     }

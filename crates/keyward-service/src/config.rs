@@ -136,6 +136,9 @@ pub struct Deadlines {
     pub drain_ms: u64,
     /// The life of a ticket's access part, in seconds.
     pub access_s: u64,
+    /// The longest that a client may show what a token shows without asking the
+    /// service, in hours; 0: not at all.
+    pub snapshot_h: u64,
 }
 
 /// What bounds the guessing of PINs.
@@ -422,6 +425,10 @@ impl Deadlines {
     pub(crate) fn access(&self) -> Duration {
         Duration::from_secs(self.access_s)
     }
+
+    pub(crate) fn snapshot(&self) -> Duration {
+        Duration::from_secs(self.snapshot_h.saturating_mul(3600))
+    }
 }
 
 impl Default for Limits {
@@ -447,6 +454,7 @@ impl Default for Deadlines {
             request_ms: 30_000,
             drain_ms: 10_000,
             access_s: 300,
+            snapshot_h: 72,
         }
     }
 }

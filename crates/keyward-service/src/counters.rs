@@ -46,6 +46,7 @@ operations! {
     InitToken "init_token",
     InstallCertificate "install_certificate",
     RetireKey "retire_key",
+    Snapshot "snapshot",
     CreateToken "create_token",
     CreateIdentity "create_identity",
     ListIdentities "list_identities",

@@ -12,6 +12,7 @@ mod engine;
 mod id;
 mod pin;
 mod server;
+mod signer;
 mod state;
 mod store;
 mod workers;

@@ -97,6 +97,18 @@ impl Object {
         visible
     }
 
+    /// Whether what may be read of it is more than its public side: a key whose
+    /// secret parts may be read, or data that is private.
+    #[must_use]
+    pub fn shows_secrets(&self) -> bool {
+        match self.class() {
+            CKO_PRIVATE_KEY | CKO_SECRET_KEY => !self.is_sensitive(),
+            // Certificates are for everybody, and so are public keys.
+            CKO_CERTIFICATE | CKO_PUBLIC_KEY => false,
+            _ => self.is_private(),
+        }
+    }
+
     /// Whether the object has every attribute of the template with just that
     /// value (section 5.7.7). A sensitive value matches nothing.
     #[must_use]

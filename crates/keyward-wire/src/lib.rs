@@ -26,6 +26,20 @@ pub const ALPN: &[u8] = b"keyward/1";
 /// A catalogue longer than this, in bytes of encoded objects, is not sent whole.
 pub const CATALOGUE_LIMIT: usize = 4 << 20;
 
+/// What the service's key signs of a snapshot stands behind this.
+pub const SNAPSHOT_CONTEXT: &[u8] = b"keyward snapshot 1\0";
+
+/// What stands before an identity's identifier in its certificate.
+pub const IDENTITY_URI: &str = "urn:keyward:identity:";
+
+impl SignedSnapshot {
+    /// The bytes that are signed.
+    #[must_use]
+    pub fn signed_bytes(content: &[u8]) -> Vec<u8> {
+        [SNAPSHOT_CONTEXT, content].concat()
+    }
+}
+
 impl Failure {
     /// The failure that tells the peer of `error`.
     #[must_use]

@@ -24,6 +24,7 @@ impl Operation {
                 | Self::ListIdentities(_)
                 | Self::Status(_)
                 | Self::Backup(_)
+                | Self::Snapshot(_)
         )
     }
 

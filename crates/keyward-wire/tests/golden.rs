@@ -244,6 +244,7 @@ fn requests() -> Vec<(&'static str, Request)> {
                 authorities: vec![Attributes { attributes: template.clone() }],
             }),
         ),
+        ("snapshot", Operation::Snapshot(Snapshot { scope: Scope::Usable.into(), life_s: 86_400 })),
         ("retire_key", Operation::RetireKey(RetireKey { unique_id: "0f".repeat(16) })),
         ("create_object", Operation::CreateObject(CreateObject { template: template.clone() })),
         (
@@ -453,6 +454,7 @@ fn responses() -> Vec<(&'static str, Response)> {
                 ..StatusResult::default()
             }),
         ),
+        ("snapshot", Answer::Snapshot(SnapshotPart { bytes: signed_snapshot().encode_to_vec() })),
         ("backup", Answer::Backup(BackupPart { bytes: b"keyward backup\n".to_vec() })),
     ];
     results
@@ -469,6 +471,25 @@ fn responses() -> Vec<(&'static str, Response)> {
             (name, response)
         })
         .collect()
+}
+
+fn signed_snapshot() -> SignedSnapshot {
+    let content = SnapshotContent {
+        token: Some(token()),
+        identity: "0e".repeat(16),
+        revision: Some(revision()),
+        issued: 1_800_000_000,
+        expires: 1_800_086_400,
+        scope: Scope::Usable.into(),
+        objects: vec![object()],
+        left_out: 1,
+    };
+    SignedSnapshot {
+        content: content.encode_to_vec(),
+        certificates: vec![vec![0x30, 0]],
+        scheme: 0x0403,
+        signature: vec![0x99; 64],
+    }
 }
 
 fn revision() -> Revision {

@@ -11,6 +11,7 @@ mod pins;
 mod repeat;
 mod rotation;
 mod sealed;
+mod snapshot;
 mod tickets;
 mod tokens;
 
@@ -30,6 +31,7 @@ use crate::authority::Shown;
 use crate::config::Config;
 use crate::counters::{self, Counters};
 use crate::id::Id;
+use crate::signer::Signer;
 use crate::state::{Identity, State};
 use crate::store::Store;
 use crate::store::vault::Vault;
@@ -58,6 +60,7 @@ pub(crate) struct Engine {
     repeats: repeat::InFlight,
     attempts: pins::Attempts,
     backups: backup::Turn,
+    snapshots: snapshot::Snapshots,
     replica: [u8; 16],
     request_life: Duration,
     access_life: Duration,
@@ -71,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) state: Arc<State>,
     pub(crate) workers: Workers,
     pub(crate) connected: Arc<dyn Connected>,
+    pub(crate) signer: Signer,
 }
 
 /// A request without its operation: who asks, and how.
@@ -101,6 +105,7 @@ struct Answer {
 enum Frames {
     Catalogue(catalogue::Frames),
     Backup(backup::Frames),
+    Snapshot(snapshot::Frames),
 }
 
 /// The frames of an answer, made one by one as they are sent.
@@ -123,6 +128,7 @@ impl Engine {
             repeats: repeat::InFlight::default(),
             attempts: pins::Attempts::default(),
             backups: backup::Turn::default(),
+            snapshots: snapshot::Snapshots::new(parts.signer, config.deadlines.snapshot()),
             replica: keyward_crypto::random::bytes(),
             request_life: config.deadlines.request(),
             access_life: config.deadlines.access(),
@@ -302,6 +308,10 @@ impl Engine {
                 let frames = self.catalogue(call, &access, known, scope);
                 Ok(Answer { frames: Some(Frames::Catalogue(frames)), ..access.answer(None) })
             }
+            Operation::Snapshot(snapshot) => {
+                let access = self.access_without_ticket(call)?;
+                self.snapshot(call, &access, snapshot).await
+            }
             Operation::Find(find) => {
                 let access = self.access(call)?;
                 self.find(&access, find)
@@ -376,7 +386,7 @@ impl Engine {
                 head: result.map(|result| response(Some(result), ticket.take())),
                 frames: frames.map(|frames| match frames {
                     Frames::Catalogue(frames) => Frames::Catalogue(frames.with_ticket(ticket)),
-                    frames @ Frames::Backup(_) => frames,
+                    frames @ (Frames::Backup(_) | Frames::Snapshot(_)) => frames,
                 }),
                 id,
                 revision,
@@ -478,6 +488,10 @@ impl Reply {
             Frames::Backup(frames) => {
                 let (result, more) = frames.next_frame()?;
                 (result, None, more)
+            }
+            Frames::Snapshot(frames) => {
+                let (part, more) = frames.next_frame()?;
+                (Answered::Snapshot(part), None, more)
             }
         };
         if !more {

@@ -55,6 +55,7 @@ fn content(listen: SocketAddr, etcd: Option<&Etcd>) -> String {
          # request_ms = 30000            # for a request that does not say how long it waits\n\
          # drain_ms = 10000              # for what is under way when the service stops\n\
          # access_s = 300                # life of a ticket's access part\n\
+         # snapshot_h = 72               # the longest that a client may start without the service; 0: not at all\n\
          \n\
          [pins]\n\
          # tries = 10                    # wrong PINs, per token and identity, before a lock\n\

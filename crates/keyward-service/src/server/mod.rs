@@ -27,6 +27,7 @@ use crate::config::{Config, StoreKind};
 use crate::engine::{Engine, Parts, Reply};
 use crate::files::FileError;
 use crate::id::Id;
+use crate::signer::Signer;
 use crate::state::State;
 use crate::store::etcd::Etcd;
 use crate::store::redb::{OpenError, Redb};
@@ -125,10 +126,11 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr) + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let tls = TlsAcceptor::from(Arc::new(tls::config(&config)?));
+    let (tls, signer) = tls::config(&config)?;
+    let tls = TlsAcceptor::from(Arc::new(tls));
     let connections = Arc::new(Connections::default());
     let mut shutdown = std::pin::pin!(shutdown);
-    let opening = open(&config, &connections);
+    let opening = open(&config, &connections, signer);
     let (engine, store) = match config.store {
         // A file is open or not in a moment.
         StoreKind::Redb => opening.await?,
@@ -336,6 +338,7 @@ const ROOM: Duration = Duration::from_secs(1);
 async fn open(
     config: &Config,
     connections: &Arc<Connections>,
+    signer: Signer,
 ) -> Result<(Arc<Engine>, Arc<dyn Store>), ServeError> {
     let failed = |reason: String| ServeError::Store { store: config.store_name(), reason };
     let master = config.master_key.read()?;
@@ -354,6 +357,7 @@ async fn open(
         state,
         workers,
         connected: Arc::clone(connections) as Arc<dyn crate::engine::Connected>,
+        signer,
     };
     Ok((Arc::new(Engine::new(parts, config)), store))
 }
@@ -449,7 +453,8 @@ fn watcher(state: &Arc<State>, connections: &Arc<Connections>) -> Watcher {
 /// As [`open`], for the tests of what stands on it.
 #[cfg(test)]
 pub(crate) async fn open_for_tests(config: &Config) -> (Arc<Engine>, Arc<dyn Store>) {
-    open(config, &Arc::new(Connections::default())).await.unwrap()
+    let (_, signer) = tls::config(config).unwrap();
+    open(config, &Arc::new(Connections::default()), signer).await.unwrap()
 }
 
 /// Has old operations forgotten from time to time. Does not return.

@@ -13,9 +13,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::Config;
 use crate::files::{self, FileError};
+use crate::signer::Signer;
 
-/// The TLS configuration of a service.
-pub(super) fn config(config: &Config) -> Result<ServerConfig, FileError> {
+/// The TLS configuration of a service, and what signs beside it.
+pub(super) fn config(config: &Config) -> Result<(ServerConfig, Signer), FileError> {
     let chain = certificates(&config.certificate)?;
     let key_pem = files::read_secret(&config.private_key)?;
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| {
@@ -36,6 +37,8 @@ pub(super) fn config(config: &Config) -> Result<ServerConfig, FileError> {
     let unusable = |error: rustls::Error| {
         FileError::content(&config.certificate, format!("and its key cannot be used: {error}"))
     };
+    let signing_key = provider.key_provider.load_private_key(key.clone_key()).map_err(unusable)?;
+    let signer = Signer::new(chain.clone(), signing_key);
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])
         .map_err(unusable)?
@@ -44,7 +47,7 @@ pub(super) fn config(config: &Config) -> Result<ServerConfig, FileError> {
         .map_err(unusable)?;
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
-    Ok(tls)
+    Ok((tls, signer))
 }
 
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {

@@ -14,6 +14,7 @@ mod outages;
 mod policy;
 mod replicas;
 mod rotation;
+mod snapshots;
 mod start;
 mod tokens;
 mod wire;
