@@ -67,6 +67,14 @@ impl Client {
         &self.config
     }
 
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    pub(crate) fn instance(&self) -> Vec<u8> {
+        self.instance.to_vec()
+    }
+
     /// Sends a request and gives back the frames of its answer, at least one.
     /// Request id, instance, operation id and patience are filled in.
     ///
@@ -274,7 +282,7 @@ impl Client {
         self.told(self.dialer.failed(endpoint, error))
     }
 
-    fn told(&self, failed: Failed) -> Error {
+    pub(crate) fn told(&self, failed: Failed) -> Error {
         match failed {
             Failed::Connection(last) => self.unreachable(1, &last),
             Failed::Tls(reason) => Error::Refused { reason },

@@ -95,6 +95,20 @@ pub struct Slot {
     /// Whether the module may change the token.
     #[serde(default)]
     pub writable: bool,
+    /// Whether hosts may start while the service is away.
+    #[serde(default)]
+    pub offline_start: Option<OfflineStart>,
+}
+
+/// How a token is shown to a host that starts while the service is away.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfflineStart {
+    /// Where the snapshot is kept.
+    pub file: PathBuf,
+    /// How long a snapshot is good; the service may give it less.
+    #[serde(default = "default_hours")]
+    pub hours: u32,
 }
 
 /// How a token is opened.
@@ -166,6 +180,23 @@ impl Config {
                 return Err(format!("two slots name the token {:?}", slot.token));
             }
         }
+        let kept = |slot: &Slot| slot.offline_start.as_ref().map(|start| start.file.clone());
+        for (index, slot) in config.slots.iter().enumerate() {
+            let Some(start) = &slot.offline_start else { continue };
+            if slot.login == Login::Pin {
+                return Err(format!(
+                    "offline_start of the token {:?} needs login = \"certificate\": without the \
+                     service nobody checks a PIN",
+                    slot.token
+                ));
+            }
+            if start.hours == 0 {
+                return Err("offline_start with 0 hours is never good: leave it out".to_owned());
+            }
+            if config.slots[..index].iter().any(|other| kept(other) == kept(slot)) {
+                return Err(format!("two slots keep their snapshots in {:?}", start.file));
+            }
+        }
         let deadlines = &config.deadlines;
         if [deadlines.connect_ms, deadlines.request_ms, deadlines.call_ms, deadlines.decrypt_ms]
             .contains(&0)
@@ -178,7 +209,18 @@ impl Config {
         if let Some(file) = &mut config.log.file {
             *file = folder.join(&file);
         }
+        for start in config.slots.iter_mut().filter_map(|slot| slot.offline_start.as_mut()) {
+            start.file = folder.join(&start.file);
+        }
         Ok(config)
+    }
+}
+
+impl OfflineStart {
+    /// How long a snapshot is good, in seconds.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        u64::from(self.hours) * 3600
     }
 }
 
@@ -187,7 +229,9 @@ impl Deadlines {
         Duration::from_millis(self.connect_ms)
     }
 
-    pub(crate) fn request(&self) -> Duration {
+    /// For the answer to a request.
+    #[must_use]
+    pub fn request(&self) -> Duration {
         Duration::from_millis(self.request_ms)
     }
 
@@ -210,6 +254,10 @@ impl Default for Deadlines {
     }
 }
 
+fn default_hours() -> u32 {
+    24
+}
+
 fn default_server_name() -> String {
     "keyward".to_owned()
 }
@@ -222,6 +270,19 @@ mod tests {
 
     fn parse(text: &str) -> std::result::Result<Config, String> {
         Config::parse(&format!("{text}\n{FILES}"), Path::new("/etc/keyward"))
+    }
+
+    fn with_slots(slots: &str) -> String {
+        format!("endpoints = ['h:1']\nslot = [{slots}]")
+    }
+
+    #[test]
+    fn offline_start_has_a_file_beside_the_config_and_a_day() {
+        let slot = "{ token = 'a', login = 'certificate', offline_start = { file = 'f' } }";
+        let config = parse(&with_slots(slot)).unwrap();
+        let start = config.slots[0].offline_start.as_ref().unwrap();
+        assert_eq!((start.file.as_path(), start.hours), (Path::new("/etc/keyward/f"), 24));
+        assert!(parse(&with_slots("{ token = 'a' }")).unwrap().slots[0].offline_start.is_none());
     }
 
     #[test]
@@ -242,6 +303,21 @@ mod tests {
             ("endpoints = ['h:1']\nprofile = 'fast'", "fast"),
             ("endpoints = ['h:1']\ndeadlines = { call_ms = 0 }", "deadline"),
             ("endpoints = ['h:1']\nslot = [{ token = 'a' }, { token = 'a' }]", "two slots"),
+            (&with_slots("{ token = 'a', offline_start = { file = 'f' } }"), "checks a PIN"),
+            (&with_slots("{ token = 'a', login = 'certificate', offline_start = {} }"), "file"),
+            (
+                &with_slots(
+                    "{ token = 'a', login = 'certificate', offline_start = { file = 'f', hours = 0 } }",
+                ),
+                "0 hours",
+            ),
+            (
+                &with_slots(
+                    "{ token = 'a', login = 'certificate', offline_start = { file = 'f' } }, \
+                     { token = 'b', login = 'certificate', offline_start = { file = 'f' } }",
+                ),
+                "two slots keep",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

@@ -190,6 +190,18 @@ impl Dialer {
         connection
     }
 
+    /// Sets out to an endpoint that works, or may, and whose address is known.
+    pub(crate) fn set_out(&self, config: &Config) -> Result<Opening, Failed> {
+        let known = |endpoint: &usize| self.endpoints.address(*endpoint).is_known();
+        let endpoint =
+            self.endpoints.order(&[]).into_iter().find(known).ok_or_else(|| {
+                Failed::Connection("the address of no endpoint is known".to_owned())
+            })?;
+        self.begin(config, endpoint)
+            .map_err(Failed::Config)?
+            .map_err(|error| self.failed(endpoint, &error))
+    }
+
     fn begin(&self, config: &Config, endpoint: usize) -> Result<io::Result<Opening>, ConfigError> {
         let tls = self.tls.config(config)?;
         Ok(self

@@ -84,11 +84,17 @@ fn stamp(config: &Config) -> Result<Stamp, ConfigError> {
     Ok(stamp)
 }
 
-fn read(config: &Config) -> Result<ClientConfig, ConfigError> {
+/// The authorities of the service.
+pub(crate) fn roots(config: &Config) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&config.authority)? {
         roots.add(certificate).map_err(|error| invalid(&config.authority, &error))?;
     }
+    Ok(roots)
+}
+
+fn read(config: &Config) -> Result<ClientConfig, ConfigError> {
+    let roots = roots(config)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let (pair, _) = pair(config, &provider)?;
     let mut tls = ClientConfig::builder_with_provider(provider)
@@ -131,7 +137,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| pem(path, error))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let certificates: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).map_err(|error| pem(path, error))?.collect();
     let certificates = certificates.map_err(|error| pem(path, error))?;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{BlackHole, Mood, Pki, Replica, hello, question};
-use keyward_client::{Client, Error};
+use keyward_client::{Client, Errand, Error, Progress};
 use keyward_wire::request::Operation;
-use keyward_wire::{ErrorCode, GenerateKeyPair, Request, SetPin};
+use keyward_wire::{ErrorCode, GenerateKeyPair, Request, Response, SetPin};
 
 /// What a busy machine may add to anything.
 const SLACK: Duration = Duration::from_millis(400);
@@ -333,6 +333,55 @@ fn a_short_question_begins_no_outage() {
         });
         client.call(question()).unwrap();
     });
+}
+
+/// Takes an errand to its end, without waiting for it in any step.
+fn run(client: &Client, mut errand: Errand) -> Result<Vec<Response>, Error> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (step, took) = timed(|| client.step(errand));
+        assert!(took < SLACK, "{took:?}");
+        match step? {
+            Progress::Answered(frames) => return Ok(frames),
+            Progress::OnItsWay(on) => errand = on,
+        }
+        assert!(Instant::now() < deadline, "the errand never ends");
+        std::thread::sleep(milliseconds(1));
+    }
+}
+
+#[test]
+fn an_errand_has_a_connection_of_its_own_and_calls_go_on() {
+    let pki = Pki::new();
+    let replica = pki.replica();
+    let client = client(&pki, &[&replica.endpoint], "");
+    client.call(question()).unwrap();
+    replica.is(Mood::Silent);
+    let errand = client.errand(question()).unwrap();
+    let Ok(Progress::OnItsWay(mut errand)) = client.step(errand) else { panic!("an answer") };
+    // It comes to be asked, and is not answered.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while replica.requests() < 2 {
+        let Ok(Progress::OnItsWay(on)) = client.step(errand) else { panic!("an answer") };
+        errand = on;
+        assert!(Instant::now() < deadline, "it is never asked");
+        std::thread::sleep(milliseconds(1));
+    }
+    replica.is(Mood::Answers);
+    client.call(question()).unwrap();
+    assert_eq!(replica.connections(), 2);
+    drop(errand);
+
+    run(&client, client.errand(question()).unwrap()).unwrap();
+    // An older service does not know what it is asked.
+    replica.is(Mood::Says(ErrorCode::OperationUnknown, 0));
+    let refused = run(&client, client.errand(question()).unwrap()).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::OperationUnknown);
+    replica.is(Mood::Answers);
+    client.call(question()).unwrap();
+    replica.is(Mood::Closes);
+    let closed = run(&client, client.errand(question()).unwrap()).unwrap_err();
+    assert!(matches!(closed, Error::Unreachable { .. }), "{closed:?}");
 }
 
 #[test]
