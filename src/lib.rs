@@ -11,6 +11,7 @@
 //! - [`library`] is what C_Initialize makes: config, slots, sessions.
 //! - [`session`] holds a session's operations, [`object`] the handles, the
 //!   catalogue and the session objects of a slot.
+//! - [`offline`] shows what a token showed while the service is away.
 //! - [`remote`] asks the service.
 //!
 //! References to sections are to PKCS#11 v3.1.
@@ -20,6 +21,7 @@ mod error;
 mod library;
 mod log;
 mod object;
+mod offline;
 mod random;
 mod remote;
 mod session;

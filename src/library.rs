@@ -24,7 +24,7 @@ const DEFAULT_CONFIG: &str = "/etc/keyward/client.toml";
 #[derive(Debug)]
 pub(crate) struct Library {
     pub(crate) remote: Remote,
-    pub(crate) log: Log,
+    pub(crate) log: Arc<Log>,
     pub(crate) profile: Profile,
     pub(crate) sessions: Sessions,
     pub(crate) random: Random,
@@ -48,12 +48,13 @@ impl Library {
     /// What a config makes.
     pub(crate) fn of(config: Config) -> Self {
         let profile = config.profile;
+        let log = Arc::new(Log::new(&config.log));
         let named: Vec<_> = (0..)
             .zip(&config.slots)
-            .map(|(id, slot)| Arc::new(Slot::new(id, slot.clone(), profile)))
+            .map(|(id, slot)| Arc::new(Slot::new(id, slot.clone(), profile, &log)))
             .collect();
         Self {
-            log: Log::new(&config.log),
+            log,
             profile,
             sessions: Sessions::default(),
             random: Random::default(),
@@ -73,7 +74,7 @@ impl Library {
         tokens.sort_by(|a, b| (a.created, &a.label).cmp(&(b.created, &b.label)));
         let found: Slots = (0..)
             .zip(tokens)
-            .map(|(id, info)| Arc::new(Slot::described(id, info, self.profile)))
+            .map(|(id, info)| Arc::new(Slot::described(id, info, self.profile, &self.log)))
             .collect();
         *slots = Some(Arc::clone(&found));
         Ok(found)

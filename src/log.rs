@@ -58,6 +58,20 @@ impl Log {
         }
     }
 
+    /// Logs what is no call's result, and an operator should know.
+    pub(crate) fn notice(&self, what: std::fmt::Arguments<'_>) {
+        if self.level >= Level::Error {
+            self.line(what);
+        }
+    }
+
+    /// Logs what is no call's result, for who looks closely.
+    pub(crate) fn detail(&self, what: std::fmt::Arguments<'_>) {
+        if self.level >= Level::Trace {
+            self.line(what);
+        }
+    }
+
     fn line(&self, what: std::fmt::Arguments<'_>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let line = format!(

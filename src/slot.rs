@@ -1,5 +1,8 @@
 //! A slot and its token: login, catalogue, session objects.
 
+mod catalogue;
+mod reserve;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,13 +10,15 @@ use cryptoki_sys::*;
 use keyward_client::config::{self, Profile};
 use keyward_token::Attributes;
 use keyward_token::mechanism::Policy;
-use keyward_wire::catalogue_result::State as CatalogueState;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{self as wire, ErrorCode, Response, Revision, Ticket, TokenInfo, UserType};
 
+use self::reserve::{Borrowed, Reserve};
 use crate::error::{Error, Result};
-use crate::object::{self, Catalogue, Extent, Handles, Known, Matches, SessionObjects};
+use crate::log::Log;
+use crate::object::{self, Catalogue, Extent, Handles, Known, SessionObjects};
+use crate::offline::Offline;
 use crate::remote::{Asker, Remote, unexpected};
 
 /// A search asks the service whether the catalogue is still right when the last
@@ -24,9 +29,6 @@ const PROOF_LASTS: Duration = Duration::from_secs(1);
 /// one goes on with it.
 const SCOPE: wire::Scope = wire::Scope::Usable;
 
-/// How many objects one page of a search brings at most.
-const PAGE: u32 = 500;
-
 /// A slot and the token in it.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -36,6 +38,7 @@ pub(crate) struct Slot {
     handles: Handles,
     state: Mutex<State>,
     session_objects: Mutex<SessionObjects>,
+    offline: Option<Offline>,
     /// Held over login, logout and refresh, so that there is one at a time.
     turn: Mutex<()>,
 }
@@ -50,6 +53,8 @@ struct State {
     proof: Option<Instant>,
     /// The newest revision that the service has told; no answer may be older.
     newest: Option<Revision>,
+    /// The catalogue is that of a snapshot.
+    borrowed: Option<Borrowed>,
     info: Option<(TokenInfo, Instant)>,
     /// When the service was last asked for it and said nothing.
     asked_in_vain: Option<Instant>,
@@ -66,8 +71,18 @@ pub(crate) struct Count {
 }
 
 impl Slot {
-    pub(crate) fn new(id: CK_SLOT_ID, config: config::Slot, profile: Profile) -> Self {
+    pub(crate) fn new(
+        id: CK_SLOT_ID,
+        config: config::Slot,
+        profile: Profile,
+        log: &Arc<Log>,
+    ) -> Self {
+        let offline = config
+            .offline_start
+            .clone()
+            .map(|settings| Offline::new(settings, config.token.clone(), Arc::clone(log)));
         Self {
+            offline,
             id,
             config,
             profile,
@@ -79,15 +94,26 @@ impl Slot {
     }
 
     /// A slot whose token the service has just described.
-    pub(crate) fn described(id: CK_SLOT_ID, info: TokenInfo, profile: Profile) -> Self {
+    pub(crate) fn described(
+        id: CK_SLOT_ID,
+        info: TokenInfo,
+        profile: Profile,
+        log: &Arc<Log>,
+    ) -> Self {
         let login = match info.login_mode() {
             wire::LoginMode::Certificate => config::Login::Certificate,
             _ => config::Login::Pin,
         };
         let slot = Self::new(
             id,
-            config::Slot { token: info.label.clone(), login, writable: !info.read_only },
+            config::Slot {
+                token: info.label.clone(),
+                login,
+                writable: !info.read_only,
+                offline_start: None,
+            },
             profile,
+            log,
         );
         slot.state().learn(info, Instant::now());
         slot
@@ -126,10 +152,20 @@ impl Slot {
             key: String::new(),
         };
         self.state().info = None;
-        let frames = remote
-            .ask(&self.asker(), Operation::Login(login))
-            .map_err(|error| self.failed(error))?;
-        self.note(&frames);
+        let reserve = match by_certificate && user == UserType::User {
+            true => self.reserve(remote),
+            false => Reserve::None,
+        };
+        let frames = match self.question(remote, Operation::Login(login), &reserve) {
+            Ok(frames) => frames,
+            Err(error) => {
+                self.show(reserve, error)?;
+                // There is nothing to make up for later: the service asks for
+                // the certificate only, and sees it with each request.
+                drop(self.logged_in(user)?);
+                return Ok(());
+            }
+        };
         let mut info = None;
         for frame in &frames {
             if let Some(Answer::Login(result)) = &frame.result {
@@ -138,12 +174,8 @@ impl Slot {
         }
         let ticket = frames.iter().find_map(|frame| frame.ticket.clone());
         let catalogue = self.catalogue_of(frames)?;
-        let mut state = self.state();
-        if state.sessions == Count::default() {
-            // The last session was closed meanwhile, and that is a logout.
-            return Err(CKR_SESSION_HANDLE_INVALID.into());
-        }
-        state.login = Some(user);
+        let mut state = self.logged_in(user)?;
+        state.borrowed = None;
         state.ticket = ticket;
         if let Some(info) = info {
             state.learn(info, started);
@@ -151,6 +183,16 @@ impl Slot {
         state.proof = catalogue.is_some().then_some(started);
         state.catalogue = catalogue.map(Arc::new);
         Ok(())
+    }
+
+    fn logged_in(&self, user: UserType) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        if state.sessions == Count::default() {
+            // The last session was closed meanwhile, and that is a logout.
+            return Err(CKR_SESSION_HANDLE_INVALID.into());
+        }
+        state.login = Some(user);
+        Ok(state)
     }
 
     /// C_Login with CKU_CONTEXT_SPECIFIC: what shows that the PIN was given for one use of a key.
@@ -174,7 +216,7 @@ impl Slot {
             ..wire::Login::default()
         };
         let frames = remote
-            .ask(&self.asker(), Operation::Login(login))
+            .ask(&self.asker(), Operation::Login(login), None)
             .map_err(|error| self.failed(error))?;
         let ticket = frames.into_iter().find_map(|frame| frame.ticket).ok_or_else(unexpected)?;
         Ok(ticket.access)
@@ -241,11 +283,19 @@ impl Slot {
         let in_vain = self.state().asked_in_vain;
         let lately = in_vain.is_some_and(|when| when.elapsed() < PROOF_LASTS);
         if self.profile == Profile::Full && (patient || !lately) {
-            if let Ok(Some(info)) = remote.token_info(&self.config.token, patient) {
-                self.state().learn(info.clone(), Instant::now());
-                return Some(info);
+            match remote.token_info(&self.config.token, patient) {
+                Ok(Some(info)) => {
+                    self.state().learn(info.clone(), Instant::now());
+                    return Some(info);
+                }
+                Err(error) if error.is_outage() && known.is_none() => {
+                    self.state().asked_in_vain = Some(Instant::now());
+                    if let Reserve::Snapshot(snapshot) = self.reserve(remote) {
+                        return snapshot.into_content().token;
+                    }
+                }
+                _ => self.state().asked_in_vain = Some(Instant::now()),
             }
-            self.state().asked_in_vain = Some(Instant::now());
         }
         known.map(|(info, _)| info)
     }
@@ -258,9 +308,30 @@ impl Slot {
 
     /// Asks the service something about this token.
     pub(crate) fn ask(&self, remote: &Remote, operation: Operation) -> Result<Vec<Response>> {
-        match remote.ask(&self.asker(), operation) {
+        self.question(remote, operation, &Reserve::None).map_err(|error| self.failed(error))
+    }
+
+    /// Asks, and does not wait for long if there is something in reserve.
+    fn question(
+        &self,
+        remote: &Remote,
+        operation: Operation,
+        reserve: &Reserve,
+    ) -> std::result::Result<Vec<Response>, keyward_client::Error> {
+        let patience = match reserve {
+            Reserve::None | Reserve::Refused(_) => None,
+            // As long as one replica is given to answer.
+            Reserve::Catalogue | Reserve::Snapshot(_) => {
+                let deadlines = &remote.config().deadlines;
+                Some(deadlines.request().min(deadlines.call()))
+            }
+        };
+        match remote.ask(&self.asker(), operation, patience) {
             Ok(frames) => {
                 self.note(&frames);
+                if let Some(offline) = &self.offline {
+                    offline.keep(remote, self.state().newest);
+                }
                 Ok(frames)
             }
             Err(error) => {
@@ -273,7 +344,12 @@ impl Slot {
                     ErrorCode::IdentityRevoked => self.state().forget_catalogue(),
                     _ => {}
                 }
-                Err(self.failed(error))
+                let refuses =
+                    matches!(error.code(), ErrorCode::IdentityRevoked | ErrorCode::TokenNotPresent);
+                if refuses && let Some(offline) = &self.offline {
+                    offline.bar();
+                }
+                Err(error)
             }
         }
     }
@@ -299,6 +375,7 @@ impl Slot {
     /// Keeps what every answer may bring: a renewed ticket, a newer revision.
     fn note(&self, frames: &[Response]) {
         let mut state = self.state();
+        state.asked(false);
         for frame in frames {
             if frame.ticket.is_some() && state.login.is_some() {
                 state.ticket.clone_from(&frame.ticket);
@@ -325,11 +402,11 @@ impl Slot {
     /// # Errors
     /// CKR_OBJECT_HANDLE_INVALID if there is none, or if it may not be seen.
     pub(crate) fn object(&self, remote: &Remote, handle: CK_OBJECT_HANDLE) -> Result<Known> {
+        self.pass(remote);
         if let Some(known) = self.session_objects().object(handle) {
             return Ok(known.clone());
         }
-        let catalogue = self.state().catalogue.clone();
-        let catalogue = match catalogue {
+        let catalogue = match self.known() {
             Some(catalogue) => catalogue,
             None => self.refresh(remote)?,
         };
@@ -383,6 +460,7 @@ impl Slot {
         remote: &Remote,
         template: &Attributes,
     ) -> Result<Vec<CK_OBJECT_HANDLE>> {
+        self.pass(remote);
         let mut found = if template.boolean(CKA_TOKEN) == Some(false) {
             Vec::new()
         } else {
@@ -445,128 +523,7 @@ impl Slot {
         }
     }
 
-    // ---- the catalogue -----------------------------------------------------
-
-    /// The catalogue, asked after if its proof is old. If the service does not
-    /// answer, what is known has to do.
-    fn fresh_catalogue(&self, remote: &Remote) -> Result<Arc<Catalogue>> {
-        let known = {
-            let state = self.state();
-            if let (Some(catalogue), Some(proof)) = (&state.catalogue, state.proof)
-                && proof.elapsed() < PROOF_LASTS
-            {
-                return Ok(Arc::clone(catalogue));
-            }
-            state.catalogue.clone()
-        };
-        match (self.refresh(remote), known) {
-            (Err(error), Some(known)) if error.is_outage() => Ok(known),
-            (result, _) => result,
-        }
-    }
-
-    /// Asks the service for the catalogue, or whether it is unchanged.
-    fn refresh(&self, remote: &Remote) -> Result<Arc<Catalogue>> {
-        let asked = Instant::now();
-        let _turn = self.turn();
-        let known = {
-            let state = self.state();
-            // Another thread did it while this one waited for its turn.
-            if let (Some(catalogue), Some(proof)) = (&state.catalogue, state.proof)
-                && proof >= asked
-            {
-                return Ok(Arc::clone(catalogue));
-            }
-            state.catalogue.as_ref().map(|catalogue| catalogue.revision)
-        };
-        let started = Instant::now();
-        let frames =
-            self.ask(remote, Operation::Catalogue(wire::Catalogue { known, scope: SCOPE.into() }))?;
-        let newer = self.catalogue_of(frames)?;
-        let mut state = self.state();
-        let catalogue = match (newer, &state.catalogue) {
-            (Some(catalogue), _) => Arc::new(catalogue),
-            (None, Some(unchanged)) => Arc::clone(unchanged),
-            (None, None) => return Err(unexpected()),
-        };
-        state.catalogue = Some(Arc::clone(&catalogue));
-        state.proof = Some(started);
-        Ok(catalogue)
-    }
-
-    /// The catalogue in an answer; `None` if it says that nothing has changed,
-    /// or if there is none in it.
-    fn catalogue_of(&self, frames: Vec<Response>) -> Result<Option<Catalogue>> {
-        let mut extent = None;
-        let mut revision = Revision::default();
-        let mut objects = Vec::new();
-        for frame in frames {
-            let Some(Answer::Catalogue(part)) = frame.result else { continue };
-            match part.state() {
-                CatalogueState::Unchanged => return Ok(None),
-                CatalogueState::TooLarge => extent = Some(Extent::Partial),
-                CatalogueState::Complete => extent = Some(Extent::Complete),
-                CatalogueState::Unspecified => return Err(unexpected()),
-            }
-            revision = frame.revision.unwrap_or_default();
-            if let Some(token) = part.token {
-                self.state().policy = token.policy().into();
-            }
-            for object in part.objects {
-                objects.extend(self.entry(object)?);
-            }
-        }
-        Ok(extent.map(|extent| Catalogue::new(revision, extent, objects)))
-    }
-
-    /// Searches a token that is too large for a catalogue.
-    fn search_remotely(
-        &self,
-        remote: &Remote,
-        template: &Attributes,
-    ) -> Result<Vec<CK_OBJECT_HANDLE>> {
-        let mut found = Matches::new(template);
-        let mut cursor = Vec::new();
-        loop {
-            let find =
-                wire::Find { template: template.into(), cursor, most: PAGE, scope: SCOPE.into() };
-            let Answer::Find(page) = crate::remote::one(self.ask(remote, Operation::Find(find))?)?
-            else {
-                return Err(unexpected());
-            };
-            let entries: Vec<_> = page
-                .objects
-                .into_iter()
-                .map(|object| self.entry(object))
-                .collect::<Result<Vec<_>>>()?
-                .into_iter()
-                .flatten()
-                .collect();
-            for (handle, known) in &entries {
-                found.add(*handle, known);
-            }
-            self.edit(|catalogue| catalogue.with(entries, None));
-            if page.cursor.is_empty() {
-                return Ok(found.handles());
-            }
-            cursor = page.cursor;
-        }
-    }
-
-    /// A token object with its handle; `None` if the profile hides it.
-    fn entry(&self, object: wire::Object) -> Result<Option<(CK_OBJECT_HANDLE, Known)>> {
-        let known = object::from_wire(object)?;
-        let object::Place::Token(unique_id) = &known.place else {
-            return Err(unexpected());
-        };
-        let hidden = self.profile == Profile::Tls
-            && (known.object.class() == CKO_SECRET_KEY
-                || known.object.attributes().is_true(CKA_ALWAYS_AUTHENTICATE));
-        if hidden {
-            return Ok(None);
-        }
-        Ok(Some((self.handles.of(unique_id), known)))
-    }
+    // ---- what is inside ----------------------------------------------------
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -594,6 +551,7 @@ impl State {
     }
 
     fn forget_catalogue(&mut self) {
+        self.borrowed = None;
         self.catalogue = None;
         self.proof = None;
     }

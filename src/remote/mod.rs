@@ -40,16 +40,27 @@ impl Remote {
         Self { client: Client::new(config), decrypt_patience, first_info_patience }
     }
 
-    /// The frames of an answer; none of them is a failure.
+    pub(crate) fn config(&self) -> &Config {
+        self.client.config()
+    }
+
+    /// For what needs no answer of its own kind.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The frames of an answer; none of them is a failure. `patience`: if not as
+    /// long as the config says.
     pub(crate) fn ask(
         &self,
         asker: &Asker<'_>,
         operation: Operation,
+        patience: Option<Duration>,
     ) -> std::result::Result<Vec<Response>, keyward_client::Error> {
-        let patience = match operation {
+        let patience = patience.or(match operation {
             Operation::Decrypt(_) => self.decrypt_patience,
             _ => None,
-        };
+        });
         let request = Request {
             token: asker.token.to_owned(),
             ticket: asker.ticket.clone(),

@@ -277,17 +277,21 @@ fn log_calls(config: &Path) {
 fn calls(config: &Path) -> Vec<Call> {
     let log = std::fs::read_to_string(config.with_file_name("module.log")).unwrap_or_default();
     log.lines()
-        .map(|line| {
+        .filter_map(|line| {
             let words: Vec<&str> = line.split(' ').collect();
+            // What is no call's result is told in words.
+            if !words[3].starts_with("C_") {
+                return None;
+            }
             let (seconds, micros) = words[1].split_once('.').unwrap();
             let took = words[5].strip_prefix("us=").unwrap();
-            Call {
+            Some(Call {
                 function: words[3].to_owned(),
                 rv: words[4].to_owned(),
                 ended: Duration::from_secs(seconds.parse().unwrap())
                     + Duration::from_micros(micros.parse().unwrap()),
                 took: Duration::from_micros(took.parse().unwrap()),
-            }
+            })
         })
         .collect()
 }
