@@ -24,7 +24,7 @@ async fn client(service: &Service) -> Client {
         label: "open".to_owned(),
         login_mode: wire::LoginMode::Certificate.into(),
         so_pin: SO_PIN.to_vec(),
-        user_pin: Vec::new(),
+        ..wire::CreateToken::default()
     };
     admin.ask(Operation::CreateToken(token)).await.unwrap();
     let identity = admin.create_identity("opener", &[("open", false)]).await.unwrap();
