@@ -36,6 +36,7 @@ mod key;
 pub mod mac;
 pub mod ml_dsa;
 pub mod ml_kem;
+pub mod password;
 pub mod random;
 pub mod rsa;
 pub mod stream;
