@@ -342,7 +342,7 @@ impl Console {
 }
 
 /// The command that runs one of the programs on a JVM.
-fn program(version: u32, class: &str, options: &[&str], config: &Path) -> Command {
+pub fn program(version: u32, class: &str, options: &[&str], config: &Path) -> Command {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     let classes = CLASSES.get_or_init(|| {
         let folder = run(Command::new(repository("tests/jvm/build.sh"))
@@ -449,7 +449,7 @@ pub fn of_kind<'a>(records: &'a [Record], kind: &str) -> Vec<&'a Record> {
     records.iter().filter(|record| record.get("record").is_some_and(|is| is == kind)).collect()
 }
 
-fn record(line: &str) -> Record {
+pub fn record(line: &str) -> Record {
     line.split('\t')
         .filter_map(|field| field.split_once('='))
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

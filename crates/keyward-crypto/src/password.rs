@@ -223,10 +223,8 @@ mod tests {
         let derive = |memory| scrypt(b"password", b"NaCl", (1024, 8, 16), memory, 64);
         assert_eq!(
             **derive(64 << 20).unwrap(),
-            hex(
-                "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162\
-                 2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640"
-            )
+            hex("fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162\
+                 2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640")
         );
         assert!(derive(1 << 16).is_err());
     }
@@ -235,10 +233,8 @@ mod tests {
     fn bytes_to_key_is_openssl_s() {
         // openssl enc -aes-256-cbc -md md5 -k password -S 0102030405060708 -P
         let key = bytes_to_key(Hash::Md5, b"password", &[1, 2, 3, 4, 5, 6, 7, 8], 1, 48).unwrap();
-        let expected = hex(
-            "e7b0971e52ca5cc8d0539fb3412f6316f7ba2e6ee293d9f3457b99436b51ce02\
-             8d450e2ed75a84a923d4eac9fe49226b",
-        );
+        let expected = hex("e7b0971e52ca5cc8d0539fb3412f6316f7ba2e6ee293d9f3457b99436b51ce02\
+             8d450e2ed75a84a923d4eac9fe49226b");
         assert_eq!(*key, expected);
     }
 

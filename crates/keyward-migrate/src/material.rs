@@ -90,7 +90,9 @@ impl KeyPair {
         let scalar = key.octets()?;
         let own = key.optional(0xa0)?.map(|own| own.content);
         let point = match key.optional(0xa1)? {
-            Some(point) => Some(bits(Reader::new(point.content).element(der::BIT_STRING)?.content)?),
+            Some(point) => {
+                Some(bits(Reader::new(point.content).element(der::BIT_STRING)?.content)?)
+            }
             None => None,
         };
         let parameters =
@@ -141,7 +143,9 @@ impl KeyPair {
                 Ok(Self { private, public, info }.of_type(key_type))
             }
             _ if known => Err(Error::new("the EC key is not a key on its curve")),
-            _ => Err(Error::new("the key is on a curve that is not known, and lacks its public half")),
+            _ => Err(Error::new(
+                "the key is on a curve that is not known, and lacks its public half",
+            )),
         }
     }
 
@@ -156,9 +160,8 @@ impl KeyPair {
         }
         private.set(CKA_VALUE, Reader::new(value).integer()?);
         private.set(CKA_KEY_TYPE, CKK_DSA);
-        let PublicKey::Dsa(key) = PrivateKey::of(&private)
-            .and_then(|key| key.public())
-            .map_err(|_| not_a_key())?
+        let PublicKey::Dsa(key) =
+            PrivateKey::of(&private).and_then(|key| key.public()).map_err(|_| not_a_key())?
         else {
             return Err(not_a_key());
         };

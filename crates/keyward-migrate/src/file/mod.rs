@@ -121,9 +121,10 @@ fn looks_like_one(path: &Path) -> bool {
     if !fs::metadata(path).is_ok_and(|data| data.is_file()) {
         return false;
     }
-    let known = path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
-        EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
-    });
+    let known =
+        path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
+            EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+        });
     let mut start = Zeroizing::new(Vec::new());
     let Ok(file) = File::open(path) else { return known };
     let read = file.take(SNIFFED).read_to_end(&mut start);

@@ -17,20 +17,14 @@ use crate::password::wrong;
 /// # Errors
 /// If the algorithm is not known, asks for too much work, or the password is
 /// wrong.
-pub(crate) fn decrypt(
-    algorithm: &[u8],
-    data: &[u8],
-    password: &str,
-) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn decrypt(algorithm: &[u8], data: &[u8], password: &str) -> Result<Zeroizing<Vec<u8>>> {
     let mut algorithm = Reader::new(algorithm);
     let identifier = algorithm.identifier()?;
     let old = |cipher| Pbe1 { hash: Hash::Sha1, cipher };
     match identifier.as_str() {
         "1.2.840.113549.1.5.13" => pbes2(algorithm.sequence()?, data, password),
-        "1.2.840.113549.1.5.3" => {
-            Pbe1 { hash: Hash::Md5, cipher: Cipher::Old(OldCipher::Des) }
-                .pbkdf1(algorithm, data, password)
-        }
+        "1.2.840.113549.1.5.3" => Pbe1 { hash: Hash::Md5, cipher: Cipher::Old(OldCipher::Des) }
+            .pbkdf1(algorithm, data, password),
         "1.2.840.113549.1.5.10" => {
             old(Cipher::Old(OldCipher::Des)).pbkdf1(algorithm, data, password)
         }
@@ -72,9 +66,8 @@ pub(crate) fn decrypt_pem(
     password: &str,
 ) -> Result<Zeroizing<Vec<u8>>> {
     let (name, vector) = information.split_once(',').unwrap_or((information, ""));
-    let vector = from_hex(vector.trim()).ok_or_else(|| {
-        Error::new("the block's DEK-Info header has no initialisation vector")
-    })?;
+    let vector = from_hex(vector.trim())
+        .ok_or_else(|| Error::new("the block's DEK-Info header has no initialisation vector"))?;
     let (cipher, length) = match name.trim() {
         "AES-128-CBC" => (Cipher::Aes, 16),
         "AES-192-CBC" => (Cipher::Aes, 24),
@@ -182,11 +175,7 @@ fn parameters(mut algorithm: Reader<'_>) -> Result<(Vec<u8>, u32)> {
 }
 
 /// RFC 8018 section 6.2.
-fn pbes2(
-    mut parameters: Reader<'_>,
-    data: &[u8],
-    password: &str,
-) -> Result<Zeroizing<Vec<u8>>> {
+fn pbes2(mut parameters: Reader<'_>, data: &[u8], password: &str) -> Result<Zeroizing<Vec<u8>>> {
     let mut derivation = parameters.sequence()?;
     let mut encryption = parameters.sequence()?;
     let cipher_name = encryption.identifier()?;

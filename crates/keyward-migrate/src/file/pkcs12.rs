@@ -291,8 +291,7 @@ fn assemble(
                 Content::Key { pair: Box::new(pair), chain }
             }
             Err(error) => {
-                let chain =
-                    beside.map_or_else(Vec::new, |own| pairing::chain(own, &certificates));
+                let chain = beside.map_or_else(Vec::new, |own| pairing::chain(own, &certificates));
                 Content::Closed { error, chain }
             }
         };
