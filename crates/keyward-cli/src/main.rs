@@ -29,6 +29,7 @@ use crate::commands::identity::IdentityCommand;
 use crate::commands::init::InitArgs;
 use crate::commands::key::KeyCommand;
 use crate::commands::man::ManArgs;
+use crate::commands::migrate::MigrateCommand;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::status::StatusArgs;
@@ -61,6 +62,8 @@ enum Command {
     Cert(CertCommand),
     #[command(subcommand)]
     Identity(IdentityCommand),
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     #[command(subcommand)]
@@ -89,6 +92,9 @@ Look after tokens and what is in them:
   key          generate, list, show, import, rename, rotate, retire, delete
   cert         request, import, list, export, delete
   identity     create, list, show, renew, revoke: who may use which tokens
+
+Bring keys from keystores and HSMs:
+  migrate      inventory, plan, run, verify, check, rollback, remove-source
 
 Keep it safe:
   backup       Write all that a running service holds into one encrypted file; verify
@@ -121,6 +127,7 @@ fn main() -> ExitCode {
         Command::Key(command) => done(command.run()),
         Command::Cert(command) => done(command.run()),
         Command::Identity(command) => done(command.run()),
+        Command::Migrate(command) => command.run(),
         Command::Backup(args) => done(args.run()),
         Command::Restore(args) => done(args.run()),
         Command::Store(command) => done(command.run()),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use keyward_migrate::Uri;
+
 use crate::catalogue::{CertificateObject, Object};
 use crate::failure::Failure;
 use crate::output::hex;
@@ -75,25 +77,8 @@ impl Selector {
     /// RFC 7512: of its attributes `token`, `object` and `id` say which object
     /// it is.
     fn from_uri(uri: &str) -> Result<Self, String> {
-        let path = uri.trim_start_matches("pkcs11:").split('?').next().unwrap_or_default();
-        let mut selector = Self::default();
-        for part in path.split(';').filter(|part| !part.is_empty()) {
-            let Some((name, value)) = part.split_once('=') else {
-                return Err(format!("{part:?} in the URI has no \"=\""));
-            };
-            let value =
-                percent_decoded(value).ok_or_else(|| format!("{part:?} is wrongly escaped"))?;
-            match name {
-                "token" => {
-                    let label = String::from_utf8_lossy(&value).trim_end().to_owned();
-                    selector.token = Some(label);
-                }
-                "object" => selector.name = Some(String::from_utf8_lossy(&value).into_owned()),
-                "id" => selector.id = Some(value),
-                _ => {}
-            }
-        }
-        Ok(selector)
+        let uri: Uri = uri.parse().map_err(|error: keyward_migrate::Error| error.to_string())?;
+        Ok(Self { token: uri.token, name: uri.object, id: uri.id })
     }
 
     /// Whether a key is meant that people call so.
@@ -150,21 +135,6 @@ pub fn from_hex(digits: &str) -> Option<Vec<u8>> {
         .step_by(2)
         .map(|start| u8::from_str_radix(&digits[start..start + 2], 16).ok())
         .collect()
-}
-
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut decoded = Vec::new();
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let pair = [bytes.next()?, bytes.next()?];
-        let pair = std::str::from_utf8(&pair).ok()?;
-        decoded.extend(from_hex(pair)?);
-    }
-    Some(decoded)
 }
 
 #[cfg(test)]

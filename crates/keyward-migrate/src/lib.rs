@@ -12,8 +12,40 @@
 mod der;
 pub mod error;
 pub mod file;
+pub mod inventory;
+pub mod journal;
+pub mod manifest;
 pub mod material;
+pub mod object;
 pub mod password;
+pub mod plan;
+mod probe;
+pub mod report;
+pub mod rollback;
+pub mod run;
+pub mod source;
+pub mod token;
+pub mod transport;
+pub mod uri;
+pub mod verify;
+mod way_out;
+pub mod x509;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 pub use error::{Error, Result};
+pub use inventory::Inventory;
+pub use object::Object;
 pub use password::Passwords;
+pub use source::Source;
+pub use token::{Access, Libraries, Pins, Token};
+pub use uri::Uri;
+
+/// A moment, in seconds since 1970, as RFC 3339 text in UTC.
+fn moment(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}

@@ -261,7 +261,7 @@ pub fn kind(attributes: &Attributes) -> String {
         Some(CKK_CHACHA20) => secret("ChaCha20"),
         Some(CKK_GENERIC_SECRET) => secret("secret"),
         Some(other) => format!("key type {other:#x}"),
-        None => "key of no type".to_owned(),
+        None => String::new(),
     }
 }
 

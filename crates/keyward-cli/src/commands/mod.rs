@@ -9,6 +9,7 @@ pub mod identity;
 pub mod init;
 pub mod key;
 pub mod man;
+pub mod migrate;
 pub mod restore;
 pub mod serve;
 pub mod status;

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use keyward_crypto::digest::Hash;
-use keyward_token::certificate::Parts;
+use keyward_token::certificate::{Parts, name};
 use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::failure::Failure;
 use crate::output::hex;
@@ -124,67 +123,4 @@ pub fn to_pem(tag: &str, der: &[u8]) -> String {
         &pem::Pem::new(tag, der),
         pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
     )
-}
-
-/// A name as RFC 4514 writes it: the last part of the certificate's comes first.
-fn name(name: &X509Name<'_>) -> String {
-    let mut parts: Vec<String> = name
-        .iter_rdn()
-        .map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+"))
-        .collect();
-    parts.reverse();
-    parts.join(",")
-}
-
-fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
-    let identifier = attribute.attr_type().to_id_string();
-    let kind = match identifier.as_str() {
-        "2.5.4.3" => "CN",
-        "2.5.4.5" => "SERIALNUMBER",
-        "2.5.4.6" => "C",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.9" => "STREET",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        "0.9.2342.19200300.100.1.1" => "UID",
-        "0.9.2342.19200300.100.1.25" => "DC",
-        "1.2.840.113549.1.9.1" => "EMAILADDRESS",
-        other => other,
-    };
-    match attribute.as_str() {
-        Ok(value) => format!("{kind}={}", escape(value)),
-        Err(_) => format!("{kind}=#{}", hex(attribute.attr_value().data)),
-    }
-}
-
-/// Control characters too, so that a certificate cannot move the cursor.
-fn escape(value: &str) -> String {
-    let mut escaped = String::new();
-    for letter in value.chars() {
-        match letter {
-            ',' | '+' | '"' | '\\' | '<' | '>' | ';' => {
-                escaped.push('\\');
-                escaped.push(letter);
-            }
-            control if control.is_control() => {
-                for byte in control.encode_utf8(&mut [0; 4]).bytes() {
-                    escaped.push_str(&format!("\\{byte:02X}"));
-                }
-            }
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_cannot_pass_for_parts_of_a_name_or_move_the_cursor() {
-        assert_eq!(escape("a,b"), r"a\,b");
-        assert_eq!(escape("a\u{1b}[2J"), r"a\1B[2J");
-    }
 }

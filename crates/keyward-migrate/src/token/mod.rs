@@ -1,0 +1,308 @@
+//! PKCS#11 tokens, reached through any library.
+
+pub(crate) mod attributes;
+pub(crate) mod failure;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::RvError;
+use cryptoki::mechanism::{MechanismInfo, MechanismType};
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::types::AuthPin;
+use cryptoki_sys::*;
+use keyward_token::Attributes;
+use zeroize::Zeroizing;
+
+use self::attributes::{Template, has, read};
+use self::failure::{failure, says};
+use crate::error::{Error, Result};
+use crate::transport::trusted_key;
+use crate::uri::Uri;
+
+/// The libraries that are loaded: each once, whatever number of its tokens is
+/// used.
+#[derive(Default)]
+pub struct Libraries(BTreeMap<PathBuf, Pkcs11>);
+
+impl Libraries {
+    /// Loads and initialises a library.
+    ///
+    /// # Errors
+    /// If it is none, or does not start.
+    pub fn load(&mut self, path: &Path) -> Result<Pkcs11> {
+        let name = path.display();
+        let path = path
+            .canonicalize()
+            .map_err(|error| Error::new(format!("the library {name} cannot be opened: {error}")))?;
+        if let Some(library) = self.0.get(&path) {
+            return Ok(library.clone());
+        }
+        let library = Pkcs11::new(&path)
+            .map_err(|error| Error::new(format!("{name} is no PKCS#11 library: {error}")))?;
+        library
+            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+            .map_err(|error| failure(&format!("the library {name}"), &error))?;
+        self.0.insert(path, library.clone());
+        Ok(library)
+    }
+}
+
+impl Drop for Libraries {
+    fn drop(&mut self) {
+        for (_, library) in std::mem::take(&mut self.0) {
+            // The process ends; nobody is left to tell.
+            let _ = library.finalize();
+        }
+    }
+}
+
+/// Where a token's PINs come from.
+pub trait Pins {
+    /// The user's PIN of a token; `uri` may name a file.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn user(&self, uri: &Uri) -> Result<Zeroizing<String>>;
+}
+
+/// What a token is opened for.
+#[derive(Clone, Copy)]
+pub enum Access<'a> {
+    /// Session objects can be made all the same.
+    Read,
+    /// Token objects are made and destroyed.
+    Write,
+    /// As `Write`; and first the security officer, whose PIN this is, makes a key to wrap with that
+    /// the token trusts.
+    Trusting(&'a str),
+}
+
+/// A token somebody is logged in to.
+pub struct Token {
+    library: Pkcs11,
+    slot: Slot,
+    info: TokenInfo,
+    uri: Uri,
+    writable: bool,
+    /// Keeps the login: it ends with the token's last session.
+    _keeper: Mutex<Session>,
+}
+
+impl Token {
+    /// Finds the token that a URI names, and logs in.
+    ///
+    /// # Errors
+    /// If there is none or more than one, or the PIN is wrong.
+    pub fn open(
+        libraries: &mut Libraries,
+        uri: &Uri,
+        pins: &dyn Pins,
+        access: Access<'_>,
+    ) -> Result<Self> {
+        let path = uri.module_path.as_deref().ok_or_else(|| {
+            Error::new(format!("{uri} does not say which library reaches the token"))
+                .hint("add ?module-path=/PATH/TO/LIBRARY.so to the URI, in quotes")
+        })?;
+        let library = libraries.load(path)?;
+        let (slot, info) = find(&library, uri)?;
+        let name = format!("token {:?}", info.label());
+        if let Access::Trusting(pin) = access {
+            trusted_key(&library, slot, &name, pin)?;
+        }
+        let writable = !matches!(access, Access::Read);
+        let open = match writable {
+            true => library.open_rw_session(slot),
+            false => library.open_ro_session(slot),
+        };
+        let session = open.map_err(|error| failure(&name, &error))?;
+        if info.login_required() {
+            let pin = match info.protected_authentication_path() {
+                true => None,
+                false => Some(AuthPin::new(pins.user(uri)?.as_str().into())),
+            };
+            match session.login(UserType::User, pin.as_ref()) {
+                Err(error) if !says(&error, &[RvError::UserAlreadyLoggedIn]) => {
+                    return Err(failure(&name, &error));
+                }
+                _ => {}
+            }
+        }
+        let _keeper = Mutex::new(session);
+        Ok(Self { library, slot, info, uri: uri.clone(), writable, _keeper })
+    }
+
+    /// How people call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("token {:?}", self.info.label())
+    }
+
+    /// Its label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.info.label()
+    }
+
+    /// Its serial number.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        self.info.serial_number()
+    }
+
+    /// Who made it, and what it is.
+    #[must_use]
+    pub fn model(&self) -> String {
+        format!("{} {}", self.info.manufacturer_id(), self.info.model()).trim().to_owned()
+    }
+
+    /// The URI that it was opened by.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Whether two are the same token.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.slot == other.slot
+            && self.serial() == other.serial()
+            && self.uri.module_path == other.uri.module_path
+    }
+
+    /// A session of one's own, for a thread of one's own.
+    ///
+    /// # Errors
+    /// What the token says.
+    pub fn session(&self) -> Result<Session> {
+        let open = match self.writable {
+            true => self.library.open_rw_session(self.slot),
+            false => self.library.open_ro_session(self.slot),
+        };
+        open.map_err(|error| failure(&self.name(), &error))
+    }
+
+    /// What the token says of a mechanism; `None` if it has it not.
+    #[must_use]
+    pub fn mechanism(&self, mechanism: MechanismType) -> Option<MechanismInfo> {
+        self.library.get_mechanism_info(self.slot, mechanism).ok()
+    }
+
+    /// The token's objects with the attributes that they show, keys without
+    /// their secret parts.
+    ///
+    /// # Errors
+    /// What the token says.
+    pub fn objects(&self) -> Result<Vec<Found>> {
+        let session = self.session()?;
+        let refused = |error| failure(&self.name(), &error);
+        let mut wanted = Attributes::new();
+        wanted.set(CKA_TOKEN, true);
+        let template = Template::from(&wanted);
+        let handles = session.find_objects(template.as_slice()).map_err(refused)?;
+        let mut objects = Vec::new();
+        for handle in handles {
+            let class = read(&session, handle, &[CKA_CLASS]).map_err(refused)?;
+            let wanted = shown(class.number(CKA_CLASS));
+            let attributes = read(&session, handle, wanted).map_err(refused)?;
+            let unread = match attributes.number(CKA_CLASS) {
+                Some(CKO_PRIVATE_KEY | CKO_PUBLIC_KEY | CKO_SECRET_KEY) => TEMPLATES,
+                _ => &[],
+            };
+            let unread = unread.iter().copied().filter(|it| has(&session, handle, *it)).collect();
+            objects.push(Found { handle, attributes, unread });
+        }
+        Ok(objects)
+    }
+}
+
+/// An object of a token.
+#[derive(Debug)]
+pub struct Found {
+    /// Valid for this process.
+    pub handle: ObjectHandle,
+    /// What it shows.
+    pub attributes: Attributes,
+    /// Attributes that it has and that cannot be read here.
+    pub unread: Vec<u64>,
+}
+
+fn find(library: &Pkcs11, uri: &Uri) -> Result<(Slot, TokenInfo)> {
+    let refused = |error| failure("the list of tokens", &error);
+    let mut there = Vec::new();
+    let mut fitting = Vec::new();
+    for slot in library.get_slots_with_token().map_err(refused)? {
+        let Ok(info) = library.get_token_info(slot) else { continue };
+        if !info.token_initialized() {
+            continue;
+        }
+        there.push(format!("{:?}", info.label()));
+        let is = |wanted: &Option<String>, value: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == value)
+        };
+        if is(&uri.token, info.label())
+            && is(&uri.serial, info.serial_number())
+            && is(&uri.manufacturer, info.manufacturer_id())
+            && is(&uri.model, info.model())
+            && uri.slot.is_none_or(|wanted| wanted == slot.id())
+        {
+            fitting.push((slot, info));
+        }
+    }
+    match fitting.len() {
+        1 => Ok(fitting.swap_remove(0)),
+        0 if there.is_empty() => Err(Error::new(format!("there is no token for {uri}"))
+            .hint("the library lists none; is its own configuration the right one?")),
+        0 => Err(Error::new(format!("there is no token for {uri}"))
+            .hint(format!("there are {}", there.join(", ")))),
+        _ => Err(Error::new(format!("{uri} fits {} tokens", fitting.len()))
+            .hint("add serial= or slot-id= to it")),
+    }
+}
+
+/// What is read of an object of a class.
+fn shown(class: Option<u64>) -> &'static [u64] {
+    match class {
+        Some(CKO_CERTIFICATE) => CERTIFICATE,
+        Some(CKO_PRIVATE_KEY) => PRIVATE_KEY,
+        Some(CKO_PUBLIC_KEY) => PUBLIC_KEY,
+        Some(CKO_SECRET_KEY) => SECRET_KEY,
+        Some(CKO_DATA) => DATA,
+        _ => &[CKA_CLASS, CKA_LABEL],
+    }
+}
+
+/// `cryptoki` has no type for them.
+const TEMPLATES: &[u64] = &[CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE, CKA_DERIVE_TEMPLATE];
+
+macro_rules! lists {
+    ($($list:ident: $($attribute:ident)*;)*) => {
+        $(const $list: &[u64] = &[
+            CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE,
+            CKA_UNIQUE_ID, $($attribute),*
+        ];)*
+    };
+}
+
+lists! {
+    DATA: CKA_APPLICATION CKA_OBJECT_ID CKA_VALUE;
+    CERTIFICATE: CKA_CERTIFICATE_TYPE CKA_ID CKA_SUBJECT CKA_ISSUER CKA_SERIAL_NUMBER CKA_VALUE CKA_TRUSTED
+        CKA_URL CKA_START_DATE CKA_END_DATE;
+    PUBLIC_KEY: CKA_KEY_TYPE CKA_ID CKA_SUBJECT CKA_START_DATE CKA_END_DATE CKA_DERIVE CKA_LOCAL
+        CKA_KEY_GEN_MECHANISM CKA_ALLOWED_MECHANISMS CKA_ENCRYPT CKA_VERIFY CKA_VERIFY_RECOVER CKA_WRAP
+        CKA_TRUSTED CKA_ENCAPSULATE CKA_PUBLIC_KEY_INFO CKA_MODULUS CKA_PUBLIC_EXPONENT CKA_EC_PARAMS
+        CKA_EC_POINT CKA_PRIME CKA_SUBPRIME CKA_BASE CKA_PARAMETER_SET CKA_VALUE;
+    PRIVATE_KEY: CKA_KEY_TYPE CKA_ID CKA_SUBJECT CKA_START_DATE CKA_END_DATE CKA_DERIVE CKA_LOCAL
+        CKA_KEY_GEN_MECHANISM CKA_ALLOWED_MECHANISMS CKA_SENSITIVE CKA_EXTRACTABLE CKA_ALWAYS_SENSITIVE
+        CKA_NEVER_EXTRACTABLE CKA_DECRYPT CKA_SIGN CKA_SIGN_RECOVER CKA_UNWRAP CKA_WRAP_WITH_TRUSTED
+        CKA_ALWAYS_AUTHENTICATE CKA_DECAPSULATE CKA_PUBLIC_KEY_INFO CKA_MODULUS CKA_PUBLIC_EXPONENT
+        CKA_EC_PARAMS CKA_PRIME CKA_SUBPRIME CKA_BASE CKA_PARAMETER_SET;
+    SECRET_KEY: CKA_KEY_TYPE CKA_ID CKA_START_DATE CKA_END_DATE CKA_DERIVE CKA_LOCAL CKA_KEY_GEN_MECHANISM
+        CKA_ALLOWED_MECHANISMS CKA_SENSITIVE CKA_EXTRACTABLE CKA_ALWAYS_SENSITIVE CKA_NEVER_EXTRACTABLE
+        CKA_ENCRYPT CKA_DECRYPT CKA_SIGN CKA_VERIFY CKA_WRAP CKA_UNWRAP CKA_WRAP_WITH_TRUSTED CKA_TRUSTED
+        CKA_CHECK_VALUE CKA_VALUE_LEN;
+}
