@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cryptoki_sys::*;
-use keyward_token::Attributes;
+use keyward_token::{Attributes, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -161,6 +161,7 @@ impl<'a> Planning<'a> {
             }
             steps.push(step);
         }
+        stay_with_their_keys(&mut steps, source);
         let wraps = steps.iter().any(|step| step.way == Way::Wrapped);
         let mut transport = self.transport.clone().filter(|_| wraps);
         if let Some(transport) = &mut transport {
@@ -446,7 +447,12 @@ impl Step {
             attributes.set(CKA_EXTRACTABLE, extractable);
         }
         for optional in MAY_BE_EMPTY {
-            if attributes.bytes(*optional).is_some_and(<[u8]>::is_empty) {
+            let empty = match attributes.value(*optional) {
+                Some(Value::Bytes(value)) => value.is_empty(),
+                Some(Value::Numbers(values)) => values.is_empty(),
+                _ => false,
+            };
+            if empty {
                 attributes.remove(*optional);
             }
         }
@@ -492,6 +498,25 @@ pub fn is_same(one: &Object, other: &Object) -> bool {
                 && !one.label().is_empty()
         }
         _ => false,
+    }
+}
+
+/// A public key or certificate whose private key cannot go is of no use in the
+/// target, and some hosts take it for an authority's.
+fn stay_with_their_keys(steps: &mut [Step], source: &Source) {
+    let of = |class: u64, object: &Object| object.class() == class && object.info.is_some();
+    let mut staying = Vec::new();
+    for (step, object) in steps.iter().zip(&source.objects) {
+        if step.way == Way::NotAtAll && of(CKO_PRIVATE_KEY, object) {
+            staying.push(object.info.clone());
+        }
+    }
+    for (step, object) in steps.iter_mut().zip(&source.objects) {
+        let belongs = of(CKO_PUBLIC_KEY, object) || of(CKO_CERTIFICATE, object);
+        if step.way == Way::Plain && belongs && staying.contains(&object.info) {
+            step.way = Way::Leave;
+            step.reason = "its private key cannot go; plain here moves it all the same".to_owned();
+        }
     }
 }
 

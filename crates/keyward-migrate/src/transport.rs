@@ -66,8 +66,11 @@ impl Transport {
         if short.is_none() {
             return Ok(Self { method: Method::RsaAesKeyWrap, trusted: false });
         }
-        let oaep = |can: Can| (MechanismType::RSA_PKCS_OAEP, "CKM_RSA_PKCS_OAEP to wrap with", can);
-        let pad = |can: Can| (MechanismType::AES_KEY_WRAP_PAD, "CKM_AES_KEY_WRAP_PAD", can);
+        let oaep =
+            |can: Can| (MechanismType::RSA_PKCS_OAEP, "CKM_RSA_PKCS_OAEP for wrapped keys", can);
+        let pad = |can: Can| {
+            (MechanismType::AES_KEY_WRAP_PAD, "CKM_AES_KEY_WRAP_PAD for wrapped keys", can)
+        };
         let generate: (MechanismType, &str, Can) =
             (MechanismType::AES_KEY_GEN, "CKM_AES_KEY_GEN", MechanismInfo::generate);
         let from = [oaep(MechanismInfo::wrap), pad(MechanismInfo::wrap), generate];

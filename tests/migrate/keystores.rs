@@ -1,17 +1,11 @@
 //! Keystores as keytool of each JDK and OpenSSL write them are read whole, with
 //! the keys that those who wrote them find in them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "these are tests")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::jvm::{Record, of_kind, program};
-use common::run;
 use cryptoki_sys::{CKA_KEY_TYPE, CKA_VALUE, CKK_AES, CKK_DES3, CKK_GENERIC_SECRET};
 use keyward_migrate::Passwords;
 use keyward_migrate::error::Kind;
@@ -19,7 +13,10 @@ use keyward_migrate::file::{self, Content, Keystore};
 use keyward_migrate::material::fingerprint;
 use zeroize::Zeroizing;
 
-on_each_jdk! {
+use crate::common::jvm::{Record, of_kind, program, record};
+use crate::common::run;
+
+crate::on_each_jdk! {
     what_keytool_writes_is_read
 }
 
@@ -353,7 +350,7 @@ fn a_file_that_asks_for_endless_work_is_refused_at_once() {
     assert!(error.contains("8388607 iterations"), "{error}");
 }
 
-const STORE: &str = "changeit";
+pub const STORE: &str = "changeit";
 
 fn read(path: &Path, passwords: &[&str]) -> keyward_migrate::Result<Keystore> {
     let known = passwords.iter().map(|word| Zeroizing::new((*word).to_owned())).collect();
@@ -370,29 +367,29 @@ fn spki(certificate: &[u8]) -> Vec<u8> {
 }
 
 /// keytool's calls, done by one JVM.
-struct Keytool {
+pub struct Keytool {
     jdk: u32,
     folder: PathBuf,
     lines: String,
 }
 
 impl Keytool {
-    fn new(jdk: u32, folder: &Path) -> Self {
+    pub fn new(jdk: u32, folder: &Path) -> Self {
         Self { jdk, folder: folder.to_owned(), lines: String::new() }
     }
 
-    fn line(&mut self, words: &[&str]) {
+    pub fn line(&mut self, words: &[&str]) {
         self.lines += &words.join("\t");
         self.lines.push('\n');
     }
 
-    fn keytool(&mut self, store: &str, kind: &str, words: &[&str]) {
+    pub fn keytool(&mut self, store: &str, kind: &str, words: &[&str]) {
         let file = text(&self.folder.join(store));
         let common = ["-keystore", &file, "-storetype", kind, "-storepass", STORE, "-noprompt"];
         self.line(&[&["keytool"], words, &common].concat());
     }
 
-    fn pair(&mut self, store: &str, kind: &str, alias: &str, how: &[&str], password: &str) {
+    pub fn pair(&mut self, store: &str, kind: &str, alias: &str, how: &[&str], password: &str) {
         let words =
             ["-genkeypair", "-alias", alias, "-dname", "CN=node1, O=Example", "-keypass", password];
         self.keytool(store, kind, &[&words[..], how].concat());
@@ -437,7 +434,7 @@ impl Keytool {
         self.keytool(store, kind, &["-importcert", "-alias", "trusted", "-file", &text(&pem)]);
     }
 
-    fn run(self) -> Vec<Record> {
+    pub fn run(self) -> Vec<Record> {
         let options: &[&str] = match self.jdk {
             8 => &[],
             _ => &["--add-exports=java.base/sun.security.tools.keytool=ALL-UNNAMED"],
@@ -455,6 +452,6 @@ impl Keytool {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(common::jvm::record).collect()
+        text.lines().map(record).collect()
     }
 }
