@@ -88,7 +88,8 @@ fn killed(hsm: &Hsm, target: &str, referee: (&str, &str, &(&'static str, PathBuf
     let text = said(&mut migrate(&["run", "plan.toml"]), 0);
     assert!(text.contains("were there from before"), "{text}");
     let there = listed(library, label, &[(variable.0, &variable.1)]);
-    assert_eq!(there.len() as u64, objects, "seed {seed}");
+    let odd: Vec<_> = there.iter().filter(|object| !object.contains(" Key k")).collect();
+    assert_eq!(there.len() as u64, objects, "seed {seed}: {odd:?}");
     assert_eq!(there.iter().collect::<BTreeSet<_>>().len() as u64, objects, "seed {seed}");
     let verify = ["verify", "plan.toml", "--signing-key", "key.pem", "--out", "manifest.json"];
     run(&mut migrate(&verify));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use cryptoki::mechanism::MechanismType;
 use cryptoki_sys::*;
 use keyward_token::{Attributes, Value};
 use serde::{Deserialize, Serialize};
@@ -210,7 +211,14 @@ impl<'a> Planning<'a> {
         (step.way, step.reason) = self.way(object, &step)?;
         if matches!(step.way, Way::Plain | Way::Wrapped) {
             match self.probe.lost(object, &step)? {
-                Ok(lost) => step.lost = lost,
+                Ok(lost) => {
+                    step.lost = lost;
+                    if let Some(mechanism) = self.missing_mechanism(object) {
+                        step.reason.push_str(&format!(
+                            "; the target has no {mechanism}: it keeps the key, and nothing signs with it"
+                        ));
+                    }
+                }
                 Err(refusal) => {
                     step.way = Way::NotAtAll;
                     step.reason = refusal;
@@ -247,6 +255,19 @@ impl<'a> Planning<'a> {
             CKO_PRIVATE_KEY | CKO_SECRET_KEY => self.key_way(object),
             _ => no("objects of its class are not moved"),
         }
+    }
+
+    /// The mechanism that a key signs by, if the target has it not.
+    fn missing_mechanism(&self, object: &Object) -> Option<&'static str> {
+        let signs = object.class() == CKO_PRIVATE_KEY && object.attributes.is_true(CKA_SIGN);
+        let (mechanism, name) = match object.attributes.number(CKA_KEY_TYPE) {
+            Some(CKK_RSA) => (MechanismType::RSA_PKCS, "CKM_RSA_PKCS"),
+            Some(CKK_EC) => (MechanismType::ECDSA, "CKM_ECDSA"),
+            Some(CKK_EC_EDWARDS) => (MechanismType::EDDSA, "CKM_EDDSA"),
+            _ => return None,
+        };
+        let token = self.target.token.as_ref()?;
+        (signs && token.mechanism(mechanism).is_none()).then_some(name)
     }
 
     fn key_way(&mut self, object: &Object) -> Result<(Way, String)> {
@@ -434,6 +455,12 @@ impl Step {
             if let Some(number) = number {
                 attributes.remove(number);
             }
+        }
+        // Since PKCS#11 v3.1 points of Edwards's curves stand bare; in an OCTET STRING those of
+        // before and those of today take them (section 6.3.5).
+        let point = attributes.bytes(CKA_EC_POINT).map(<[u8]>::to_vec);
+        if let Some(point) = point.filter(|point| !crate::der::is_one_element(point)) {
+            attributes.set(CKA_EC_POINT, crate::der::write(crate::der::OCTET_STRING, &point));
         }
         attributes.set(CKA_TOKEN, true);
         attributes.set(CKA_LABEL, self.label_bytes()?);

@@ -18,7 +18,7 @@ use cryptoki_sys::*;
 use keyward_token::Attributes;
 use zeroize::Zeroizing;
 
-use self::attributes::{Template, has, read};
+use self::attributes::{has, read};
 use self::failure::{failure, says};
 use crate::error::{Error, Result};
 use crate::transport::trusted_key;
@@ -200,13 +200,14 @@ impl Token {
     pub fn objects(&self) -> Result<Vec<Found>> {
         let session = self.session()?;
         let refused = |error| failure(&self.name(), &error);
-        let mut wanted = Attributes::new();
-        wanted.set(CKA_TOKEN, true);
-        let template = Template::from(&wanted);
-        let handles = session.find_objects(template.as_slice()).map_err(refused)?;
+        // All of them: one that its token was stopped writing may lack CKA_TOKEN.
+        let handles = session.find_objects(&[]).map_err(refused)?;
         let mut objects = Vec::new();
         for handle in handles {
-            let class = read(&session, handle, &[CKA_CLASS]).map_err(refused)?;
+            let class = read(&session, handle, &[CKA_CLASS, CKA_TOKEN]).map_err(refused)?;
+            if class.boolean(CKA_TOKEN) == Some(false) {
+                continue;
+            }
             let wanted = shown(class.number(CKA_CLASS));
             let attributes = read(&session, handle, wanted).map_err(refused)?;
             let unread = match attributes.number(CKA_CLASS) {
@@ -253,6 +254,7 @@ fn find(library: &Pkcs11, uri: &Uri) -> Result<(Slot, TokenInfo)> {
             fitting.push((slot, info));
         }
     }
+    there.sort();
     match fitting.len() {
         1 => Ok(fitting.swap_remove(0)),
         0 if there.is_empty() => Err(Error::new(format!("there is no token for {uri}"))
