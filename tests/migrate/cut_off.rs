@@ -41,8 +41,8 @@ fn a_target_that_vanishes_in_the_middle_ends_the_run_with_the_object_named() {
     let journal = hsm.file("plan.toml.journal");
     let mut command = hsm.migrate(&["run", "plan.toml", "--jobs", "1"]);
     command.env("KEYWARD_CONFIG", &config);
-    let child = command.stderr(Stdio::piped()).spawn().unwrap();
-    wait_for_lines(&journal, 20);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_lines(&mut child, &journal, 20);
     service.kill();
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -76,13 +76,13 @@ fn killed(hsm: &Hsm, target: &str, referee: (&str, &str, &(&'static str, PathBuf
     };
     let mut random = seed | 1;
     for kill in 0..kills {
-        let child = migrate(&["run", "plan.toml"]).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = migrate(&["run", "plan.toml"]).spawn().unwrap();
         // Two lines for each object, spread over the kills.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
         let share = 2 * objects / (kills + 1);
-        wait_for_lines(&journal, kill * share + 1 + random % share);
+        wait_for_lines(&mut child, &journal, kill * share + 1 + random % share);
         kill_now(child);
     }
     let text = said(&mut migrate(&["run", "plan.toml"]), 0);
@@ -107,13 +107,14 @@ fn make_keys(folder: &Path, count: u64) {
     }
 }
 
-fn wait_for_lines(journal: &Path, wanted: u64) {
+fn wait_for_lines(child: &mut Child, journal: &Path, wanted: u64) {
     let deadline = Instant::now() + Duration::from_secs(300);
     let lines = || {
         let text = std::fs::read(journal).unwrap_or_default();
         text.iter().filter(|byte| **byte == b'\n').count() as u64
     };
     while lines() < wanted {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         assert!(Instant::now() < deadline, "the journal has {} lines of {wanted}", lines());
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -108,6 +108,23 @@ impl Object {
         format!("{} {label}", what.trim())
     }
 
+    /// Whether it has neither a name nor what it is made of: SoftHSM writes an
+    /// object's file in several steps, and leaves this if its process is killed.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        let lacks = |attribute| self.attributes.bytes(attribute).is_none_or(<[u8]>::is_empty);
+        let material = match self.class() {
+            CKO_CERTIFICATE | CKO_DATA => lacks(CKA_VALUE),
+            CKO_PRIVATE_KEY | CKO_PUBLIC_KEY => {
+                lacks(CKA_MODULUS) && lacks(CKA_EC_PARAMS) && lacks(CKA_PRIME)
+            }
+            CKO_SECRET_KEY => self.attributes.number(CKA_VALUE_LEN).is_none_or(|bytes| bytes == 0),
+            _ => false,
+        };
+        // What could not be opened in a file is another thing.
+        material && self.handle.is_some() && lacks(CKA_LABEL) && lacks(CKA_ID)
+    }
+
     /// The certificate's bytes, if it is one.
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {

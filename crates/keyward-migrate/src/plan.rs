@@ -235,6 +235,9 @@ impl<'a> Planning<'a> {
         if let Some(closed) = &object.closed {
             return no(&format!("it could not be opened: {closed}"));
         }
+        if object.is_incomplete() {
+            return no("it is incomplete: the token was stopped while it wrote it");
+        }
         let id = step.id_bytes()?;
         if let Some(there) = self.target.objects.iter().find(|there| is_same(object, there)) {
             return Ok((Way::Leave, format!("the target has it already, as {}", there.name())));

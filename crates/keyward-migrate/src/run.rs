@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::{Event, Journal, State};
 use crate::object::Object;
 use crate::plan::{Plan, Planning, Step, Way, is_same};
-use crate::source::Source;
+use crate::source::{Source, all_of};
 use crate::token::attributes::{Template, read};
 use crate::token::failure::failure;
 use crate::transport::Bridge;
@@ -133,7 +133,12 @@ fn adopt(
     journal: &mut Journal,
     before: &State,
 ) -> Result<()> {
-    let mut torn: Vec<&Object> = target.objects.iter().filter(|there| is_torn(there)).collect();
+    if before.unknown.is_empty() {
+        return Ok(());
+    }
+    let session = token_of(target)?.session()?;
+    let mut pieces = all_of(token_of(target)?, &session)?;
+    pieces.retain(Object::is_incomplete);
     for reference in &before.unknown {
         let Some(step) = plan.steps.iter().find(|step| step.reference == *reference) else {
             continue;
@@ -145,9 +150,8 @@ fn adopt(
             Some(there) => journal.add(made(step, &there.attributes))?,
             None => {
                 // A token that writes an object in pieces may have been stopped between them.
-                let piece = torn.iter().position(|there| there.class() == object.class());
-                if let Some(handle) = piece.and_then(|at| torn.swap_remove(at).handle) {
-                    let session = token_of(target)?.session()?;
+                let piece = pieces.iter().position(|piece| piece.class() == object.class());
+                if let Some(handle) = piece.and_then(|at| pieces.swap_remove(at).handle) {
                     session.destroy_object(handle).map_err(|error| {
                         failure(&format!("what is left of {}, in the target", step.what), &error)
                     })?;
@@ -181,21 +185,6 @@ pub(crate) fn find_made<'a>(
         };
         named && same
     }))
-}
-
-/// Whether an object has neither a name nor what it is made of: SoftHSM writes an
-/// object's file in several steps, and leaves this if its process is killed.
-fn is_torn(object: &Object) -> bool {
-    let lacks = |attribute| object.attributes.bytes(attribute).is_none_or(<[u8]>::is_empty);
-    let material = match object.class() {
-        CKO_CERTIFICATE | CKO_DATA => lacks(CKA_VALUE),
-        CKO_PRIVATE_KEY | CKO_PUBLIC_KEY => {
-            lacks(CKA_MODULUS) && lacks(CKA_EC_PARAMS) && lacks(CKA_PRIME)
-        }
-        CKO_SECRET_KEY => object.attributes.number(CKA_VALUE_LEN).is_none_or(|length| length == 0),
-        _ => false,
-    };
-    material && lacks(CKA_LABEL) && lacks(CKA_ID)
 }
 
 struct Task<'a> {

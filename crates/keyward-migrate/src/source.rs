@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cryptoki::session::Session;
 use cryptoki_sys::*;
 use keyward_token::Attributes;
 use keyward_token::certificate::Parts;
@@ -13,7 +14,7 @@ use crate::file::{self, Content, Entry};
 use crate::material::key_identifier;
 use crate::object::{Object, complete, number};
 use crate::password::Passwords;
-use crate::token::{Access, Libraries, Pins, Token};
+use crate::token::{Access, Found, Libraries, Pins, Token};
 use crate::uri::Uri;
 
 /// A source or target with what is in it.
@@ -227,20 +228,27 @@ impl Source {
 }
 
 fn objects_of(token: &Token) -> Result<Vec<Object>> {
-    let place = token.name();
-    let mut objects: Vec<_> = token
-        .objects()?
+    let mut objects: Vec<_> = all_of(token, &token.session()?)?
         .into_iter()
-        .map(|found| {
-            let mut object = Object::new(&place, found.attributes);
-            object.handle = Some(found.handle);
-            object.unread = found.unread;
-            object
+        .filter(|object| {
+            object.attributes.boolean(CKA_TOKEN) != Some(false) || object.is_incomplete()
         })
         .collect();
     complete(&mut objects);
     number(&mut objects);
     Ok(objects)
+}
+
+/// What a session sees.
+pub(crate) fn all_of(token: &Token, session: &Session) -> Result<Vec<Object>> {
+    let place = token.name();
+    let object = |found: Found| {
+        let mut object = Object::new(&place, found.attributes);
+        object.handle = Some(found.handle);
+        object.unread = found.unread;
+        object
+    };
+    Ok(token.objects_in(session)?.into_iter().map(object).collect())
 }
 
 /// A certificate's object, all of which repeats what the certificate says.

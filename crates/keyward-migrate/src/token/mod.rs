@@ -198,23 +198,25 @@ impl Token {
     /// # Errors
     /// What the token says.
     pub fn objects(&self) -> Result<Vec<Found>> {
-        let session = self.session()?;
+        self.objects_in(&self.session()?)
+    }
+
+    /// The same for a session: a piece of an object that says that it is none of
+    /// the token's has a handle for as long as the session that saw it.
+    pub(crate) fn objects_in(&self, session: &Session) -> Result<Vec<Found>> {
         let refused = |error| failure(&self.name(), &error);
-        // All of them: one that its token was stopped writing may lack CKA_TOKEN.
+        // All of them: one that its token was stopped writing may lack CKA_TOKEN, or have it false.
         let handles = session.find_objects(&[]).map_err(refused)?;
         let mut objects = Vec::new();
         for handle in handles {
-            let class = read(&session, handle, &[CKA_CLASS, CKA_TOKEN]).map_err(refused)?;
-            if class.boolean(CKA_TOKEN) == Some(false) {
-                continue;
-            }
+            let class = read(session, handle, &[CKA_CLASS]).map_err(refused)?;
             let wanted = shown(class.number(CKA_CLASS));
-            let attributes = read(&session, handle, wanted).map_err(refused)?;
+            let attributes = read(session, handle, wanted).map_err(refused)?;
             let unread = match attributes.number(CKA_CLASS) {
                 Some(CKO_PRIVATE_KEY | CKO_PUBLIC_KEY | CKO_SECRET_KEY) => TEMPLATES,
                 _ => &[],
             };
-            let unread = unread.iter().copied().filter(|it| has(&session, handle, *it)).collect();
+            let unread = unread.iter().copied().filter(|it| has(session, handle, *it)).collect();
             objects.push(Found { handle, attributes, unread });
         }
         Ok(objects)
