@@ -8,7 +8,7 @@ help:
 	@echo 'make build        target/release/keyward and target/release/libkeyward_pkcs11.so'
 	@echo 'make release      the same for glibc 2.17, in target/portable/x86_64-unknown-linux-gnu/release'
 	@echo 'make bench        the cost of C_Sign beside its floor; a storm of clients'
-	@echo 'make soak         the service killed 10,000 times in the middle of writes; outages of a minute under JVMs'
+	@echo 'make soak         the service killed 10,000 times in the middle of writes; migrations of 2,000 objects; outages of a minute under JVMs'
 	@echo 'make clean        takes away what was built and unpacked'
 
 demo:
@@ -43,6 +43,7 @@ bench-short: build
 # 10,000 times kill -9 in the middle of writes; more than two hours.
 soak: install build
 	KEYWARD_KILLS=10000 cargo test --release -p keyward-cli --test kill -- --nocapture
+	KEYWARD_MIGRATE_OBJECTS=2000 KEYWARD_MIGRATE_KILLS=10 cargo test --release --test migrate -- --nocapture is_killed
 	tests/tools/build-release.sh
 	KEYWARD_OUTAGE_SECONDS=60 cargo test --release --test jvm_outage -- --nocapture --test-threads=1 all_are_away stops_no
 

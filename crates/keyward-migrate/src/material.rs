@@ -291,6 +291,23 @@ pub fn public_key_info(attributes: &Attributes) -> Option<Vec<u8>> {
         .then(|| info(&[&EC_PUBLIC_KEY, parameters].concat(), &point))
 }
 
+/// CKA_EC_POINT in an OCTET STRING, if it stands bare. Since PKCS#11 v3.1 those of
+/// Edwards's and Montgomery's curves do (section 6.3.5); in an OCTET STRING tokens
+/// of before and of today take them.
+pub(crate) fn point_in_octet_string(attributes: &Attributes) -> Option<Vec<u8>> {
+    let point = attributes.bytes(CKA_EC_POINT)?;
+    let curve = attributes
+        .bytes(CKA_EC_PARAMS)
+        .and_then(|parameters| keyward_crypto::ec::Curve::from_params_der(parameters).ok());
+    // By their length: the first bytes of a point may look like those of an element.
+    let is_bare = match (attributes.number(CKA_KEY_TYPE), curve) {
+        (Some(CKK_EC), Some(curve)) => point.len() == 2 * curve.field_length() + 1,
+        (Some(CKK_EC), None) => !der::is_one_element(point),
+        _ => matches!(point.len(), 32 | 56 | 57),
+    };
+    is_bare.then(|| der::write(der::OCTET_STRING, point))
+}
+
 /// The same key's SubjectPublicKeyInfo in one form, so that two can be compared
 /// and have one fingerprint.
 #[must_use]
@@ -414,6 +431,21 @@ mod tests {
         *der.last_mut().unwrap() ^= 1;
         let error = KeyPair::from_pkcs8(&der).unwrap_err().to_string();
         assert!(error.contains("another key's"), "{error}");
+    }
+
+    #[test]
+    fn a_point_is_bare_by_its_length() {
+        let mut attributes = Attributes::new();
+        attributes.set(CKA_KEY_TYPE, CKK_EC);
+        attributes.set(CKA_EC_PARAMS, Curve::P256.oid_der());
+        // An OCTET STRING of 63 bytes, to who looks at the first two.
+        let mut point = vec![7; 65];
+        (point[0], point[1]) = (4, 63);
+        attributes.set(CKA_EC_POINT, point.clone());
+        let wrapped = point_in_octet_string(&attributes).unwrap();
+        assert_eq!(wrapped, [&[4, 65], &point[..]].concat());
+        attributes.set(CKA_EC_POINT, wrapped);
+        assert_eq!(point_in_octet_string(&attributes), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use keyward_token::{Attributes, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::material::{fingerprint, hex};
+use crate::material::{fingerprint, hex, point_in_octet_string};
 use crate::object::Object;
 use crate::probe::Probe;
 use crate::source::Source;
@@ -459,11 +459,8 @@ impl Step {
                 attributes.remove(number);
             }
         }
-        // Since PKCS#11 v3.1 points of Edwards's curves stand bare; in an OCTET STRING those of
-        // before and those of today take them (section 6.3.5).
-        let point = attributes.bytes(CKA_EC_POINT).map(<[u8]>::to_vec);
-        if let Some(point) = point.filter(|point| !crate::der::is_one_element(point)) {
-            attributes.set(CKA_EC_POINT, crate::der::write(crate::der::OCTET_STRING, &point));
+        if let Some(point) = point_in_octet_string(&attributes) {
+            attributes.set(CKA_EC_POINT, point);
         }
         attributes.set(CKA_TOKEN, true);
         attributes.set(CKA_LABEL, self.label_bytes()?);
