@@ -25,6 +25,8 @@ pub struct Object {
     pub handle: Option<ObjectHandle>,
     /// Attributes that it has and that cannot be read.
     pub unread: Vec<u64>,
+    /// Whether its token shows nothing of it, not even its class.
+    pub refused: bool,
     /// The DER SubjectPublicKeyInfo that belongs to it, in one form for each key.
     pub info: Option<Vec<u8>>,
     /// Why a key could not be opened.
@@ -52,6 +54,7 @@ impl Object {
             secret: None,
             handle: None,
             unread: Vec::new(),
+            refused: false,
             info,
             closed: None,
         }
@@ -119,7 +122,7 @@ impl Object {
                 lacks(CKA_MODULUS) && lacks(CKA_EC_PARAMS) && lacks(CKA_PRIME)
             }
             CKO_SECRET_KEY => self.attributes.number(CKA_VALUE_LEN).is_none_or(|bytes| bytes == 0),
-            _ => false,
+            _ => self.refused,
         };
         // What could not be opened in a file is another thing.
         material && self.handle.is_some() && lacks(CKA_LABEL) && lacks(CKA_ID)

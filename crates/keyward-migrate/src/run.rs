@@ -150,7 +150,9 @@ fn adopt(
             Some(there) => journal.add(made(step, &there.attributes))?,
             None => {
                 // A token that writes an object in pieces may have been stopped between them.
-                let piece = pieces.iter().position(|piece| piece.class() == object.class());
+                let piece = pieces
+                    .iter()
+                    .position(|piece| piece.refused || piece.class() == object.class());
                 if let Some(handle) = piece.and_then(|at| pieces.swap_remove(at).handle) {
                     session.destroy_object(handle).map_err(|error| {
                         failure(&format!("what is left of {}, in the target", step.what), &error)

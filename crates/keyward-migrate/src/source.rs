@@ -246,6 +246,7 @@ pub(crate) fn all_of(token: &Token, session: &Session) -> Result<Vec<Object>> {
         let mut object = Object::new(&place, found.attributes);
         object.handle = Some(found.handle);
         object.unread = found.unread;
+        object.refused = found.refused;
         object
     };
     Ok(token.objects_in(session)?.into_iter().map(object).collect())

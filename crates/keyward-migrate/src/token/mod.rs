@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use self::attributes::{has, read};
 use self::failure::{failure, says};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::transport::trusted_key;
 use crate::uri::Uri;
 
@@ -209,15 +209,26 @@ impl Token {
         let handles = session.find_objects(&[]).map_err(refused)?;
         let mut objects = Vec::new();
         for handle in handles {
-            let class = read(session, handle, &[CKA_CLASS]).map_err(refused)?;
-            let wanted = shown(class.number(CKA_CLASS));
-            let attributes = read(session, handle, wanted).map_err(refused)?;
+            let found = read(session, handle, &[CKA_CLASS])
+                .and_then(|class| read(session, handle, shown(class.number(CKA_CLASS))));
+            let attributes = match found {
+                Ok(attributes) => attributes,
+                Err(error) => {
+                    let error = refused(error);
+                    if error.kind() == Kind::Token {
+                        return Err(error);
+                    }
+                    let attributes = Attributes::new();
+                    objects.push(Found { handle, attributes, unread: vec![], refused: true });
+                    continue;
+                }
+            };
             let unread = match attributes.number(CKA_CLASS) {
                 Some(CKO_PRIVATE_KEY | CKO_PUBLIC_KEY | CKO_SECRET_KEY) => TEMPLATES,
                 _ => &[],
             };
             let unread = unread.iter().copied().filter(|it| has(session, handle, *it)).collect();
-            objects.push(Found { handle, attributes, unread });
+            objects.push(Found { handle, attributes, unread, refused: false });
         }
         Ok(objects)
     }
@@ -232,6 +243,8 @@ pub struct Found {
     pub attributes: Attributes,
     /// Attributes that it has and that cannot be read here.
     pub unread: Vec<u64>,
+    /// Whether the token shows nothing of it, not even its class.
+    pub refused: bool,
 }
 
 fn find(library: &Pkcs11, uri: &Uri) -> Result<(Slot, TokenInfo)> {
