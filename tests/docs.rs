@@ -168,10 +168,18 @@ const FLAGS: &[(CK_FLAGS, &str)] = &[
     (CKF_VERIFY_RECOVER, "VERIFY_RECOVER"),
     (CKF_ENCRYPT, "ENCRYPT"),
     (CKF_DECRYPT, "DECRYPT"),
+    (CKF_MESSAGE_ENCRYPT, "MESSAGE_ENCRYPT"),
+    (CKF_MESSAGE_DECRYPT, "MESSAGE_DECRYPT"),
+    (CKF_WRAP, "WRAP"),
+    (CKF_UNWRAP, "UNWRAP"),
+    (CKF_DERIVE, "DERIVE"),
+    (CKF_ENCAPSULATE, "ENCAPSULATE"),
+    (CKF_DECAPSULATE, "DECAPSULATE"),
     (CKF_DIGEST, "DIGEST"),
     (CKF_EC_F_P, "EC_F_P"),
     (CKF_EC_OID, "EC_OID"),
     (CKF_EC_UNCOMPRESS, "EC_UNCOMPRESS"),
+    (CKF_EC_CURVENAME, "EC_CURVENAME"),
 ];
 
 const PROLOGUE: &str = "\
@@ -193,7 +201,11 @@ those policies take away of it (\"no\": all).
 
 const EPILOGUE: &str = "
 EC keys are on the named curves P-224, P-256, P-384, P-521 and secp256k1; CKA_EC_PARAMS is the curve's OID, or its name as a
-PrintableString. An ECDSA signature is r || s, each as long as the curve's field (66 bytes for P-521).
+PrintableString. Montgomery keys are X25519's and Edwards keys
+Ed25519's, by OID or name; CKM_ECDH1_DERIVE takes EC and Montgomery keys. CKM_EDDSA signs the message, or with CK_EDDSA_PARAMS a
+digest or under a context. ML-DSA and ML-KEM come in the three sets of each standard, CKA_PARAMETER_SET; sizes are those of
+their public keys in bytes. ML-DSA signatures are hedged; CKH_DETERMINISTIC_REQUIRED is refused. Of an ML-DSA message only
+FIPS 204's mu, 64 bytes, goes to the service. An ECDSA signature is r || s, each as long as the curve's field (66 bytes for P-521).
 
 What happens where: digests, verification and encryption with public keys are done inside the module. For a signature by a
 mechanism with a hash the module makes the digest and sends only that. HMAC, CMAC and AES with a key of the token need the

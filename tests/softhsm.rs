@@ -10,12 +10,12 @@ mod conformance;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
 use std::ptr::null_mut;
 
-use common::alone::{TOKEN, alone, configure, set_variable};
+use common::alone::{TOKEN, alone, configure};
 use common::raw::{Module, P256, P384, Rv, Template, call, mechanism, ok};
-use common::{PIN, SO_PIN, Service, repository, run};
+use common::softhsm::soft_hsm;
+use common::{PIN, SO_PIN, Service};
 use cryptoki_sys::*;
 use keyward_token::mechanism::REGISTRY;
 
@@ -157,24 +157,6 @@ fn mechanisms(module: &Module, slot: CK_SLOT_ID) -> BTreeMap<CK_MECHANISM_TYPE, 
         told.insert(*number, info.flags & conformance::compared());
     }
     told
-}
-
-/// Makes a token in the folder; the path of SoftHSM's module and the slot.
-fn soft_hsm(folder: &Path) -> (String, CK_SLOT_ID) {
-    let told = run(Command::new("bash")
-        .args([
-            "-c",
-            r#"set -e
-            variables=$("$1" --dir "$2" --pin "$3" --so-pin "$4") && eval "$variables"
-            printf '%s\n' "$SOFTHSM2_CONF" "$SOFTHSM2_MODULE" "$SOFTHSM2_SLOT""#,
-            "softhsm",
-        ])
-        .arg(repository("softhsm-setup.sh"))
-        .arg(folder)
-        .args([PIN, SO_PIN]));
-    let mut lines = told.lines();
-    set_variable("SOFTHSM2_CONF", lines.next().unwrap().as_ref());
-    (lines.next().unwrap().to_owned(), lines.next().unwrap().parse().unwrap())
 }
 
 // ---- the script ---------------------------------------------------------------------

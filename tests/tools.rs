@@ -225,6 +225,62 @@ fn pkcs11_tool_encrypts_with_a_secret_key_of_the_token() {
     assert!(host.service.count(TOKEN, "encrypt") > 0 && host.service.count(TOKEN, "decrypt") > 0);
 }
 
+#[test]
+fn pkcs11_tool_wraps_and_unwraps() {
+    let host = Host::new();
+    host.pkcs11(&["--keygen", "--key-type", "AES:32", "--id", "01", "--label", "wraps"]);
+    let more = ["--extractable", "--id", "02", "--label", "carried"];
+    host.pkcs11(&[&["--keygen", "--key-type", "AES:16"], &more[..]].concat());
+    let how = ["--id", "01", "--mechanism", "AES-CBC-PAD", "--iv"];
+    let how = [&how[..], &["000102030405060708090a0b0c0d0e0f"]].concat();
+    host.pkcs11(&[&["--wrap", "--application-id", "02", "-o", "wrapped"], &how[..]].concat());
+    assert_eq!(host.openssl.read("wrapped").len(), 32);
+    let to = ["--key-type", "AES:", "--application-id", "03", "--application-label", "again"];
+    host.pkcs11(&[&["--unwrap", "-i", "wrapped"], &how[..], &to[..]].concat());
+    // Both encrypt alike.
+    host.openssl.file("plain", b"sixteen bytes...");
+    let mut said = ["02", "03"].map(|id| {
+        let arguments = ["--encrypt", "--id", id, "--mechanism", "AES-ECB", "-i", "plain"];
+        host.pkcs11(&[&arguments[..], &["-o", "encrypted"]].concat());
+        host.openssl.read("encrypted")
+    });
+    assert_eq!(said[0], said[1]);
+    // An RSA key of the token's unwraps what OpenSSL has encrypted.
+    host.generate("rsa:2048", "rsa", "04");
+    let wrapped =
+        host.openssl.encrypt(&host.public_key("04"), &["rsa_padding_mode:pkcs1"], &[7; 16]);
+    host.openssl.file("wrapped", &wrapped);
+    let to = ["--key-type", "AES:", "--application-id", "05", "--application-label", "given"];
+    let how = ["--unwrap", "-i", "wrapped", "--id", "04", "--mechanism", "RSA-PKCS"];
+    host.pkcs11(&[&how[..], &to[..]].concat());
+    let arguments = ["--encrypt", "--id", "05", "--mechanism", "AES-ECB", "-i", "plain"];
+    host.pkcs11(&[&arguments[..], &["-o", "encrypted"]].concat());
+    said[0] = host.openssl.read("encrypted");
+    let key = "07".repeat(16);
+    let enc = ["enc", "-aes-128-ecb", "-nopad", "-K", &key, "-in", "plain"];
+    assert_eq!(said[0], host.openssl.run(&enc).unwrap());
+    assert!(host.service.count(TOKEN, "wrap_key") >= 1);
+    assert_eq!(host.service.count(TOKEN, "unwrap_key"), 2);
+}
+
+#[test]
+fn pkcs11_tool_derives_what_openssl_derives() {
+    let host = Host::new();
+    let make = ["--keypairgen", "--key-type", "EC:prime256v1", "--id", "01", "--label", "agrees"];
+    host.pkcs11(&[&make[..], &["--usage-derive"]].concat());
+    let ec = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    host.openssl.run(&[&ec[..], &["-out", "peer.pem"]].concat()).unwrap();
+    let public = ["pkey", "-in", "peer.pem", "-pubout", "-outform", "DER", "-out", "peer.der"];
+    host.openssl.run(&public).unwrap();
+    let how = ["--derive", "--id", "01", "--mechanism", "ECDH1-DERIVE", "-i", "peer.der"];
+    host.pkcs11(&[&how[..], &["-o", "secret"]].concat());
+    host.openssl.file("own.der", &host.public_key("01"));
+    let derive = ["pkeyutl", "-derive", "-inkey", "peer.pem", "-peerform", "DER", "-peerkey"];
+    let expected = host.openssl.run(&[&derive[..], &["own.der"]].concat()).unwrap();
+    assert_eq!(host.openssl.read("secret"), expected);
+    assert_eq!(host.service.count(TOKEN, "derive_key"), 1);
+}
+
 /// GnuTLS's p11tool names objects by URL.
 #[test]
 fn p11tool_lists_and_exports() {

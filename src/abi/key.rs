@@ -4,7 +4,7 @@
 
 use cryptoki_sys::*;
 
-use super::arguments::{bad, put};
+use super::arguments::{Room, bad, bytes, give, put, room};
 use super::{parameter, template};
 use crate::error::{Error, Result};
 use crate::library::Library;
@@ -83,71 +83,154 @@ pub(super) unsafe fn wrap(
     library: &Library,
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
-    _wrapping_key: CK_OBJECT_HANDLE,
-    _key: CK_OBJECT_HANDLE,
-    _wrapped_key: CK_BYTE_PTR,
-    _wrapped_key_len: CK_ULONG_PTR,
+    wrapping_key: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    wrapped: CK_BYTE_PTR,
+    length: CK_ULONG_PTR,
 ) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "wrap a key") }
+    let session = library.session(session)?;
+    if length.is_null() {
+        return Err(bad("pulWrappedKeyLen"));
+    }
+    // SAFETY: the host's promise, here and below.
+    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
+        return Err(bad("pMechanism"));
+    };
+    let wrapping = session.wrapping(&library.remote, (mechanism, &parameter), wrapping_key, key)?;
+    if let Some(known) = wrapping.length()?
+        // SAFETY: as above.
+        && unsafe { room(wrapped, length, known) }? == Room::Asked
+    {
+        return Ok(());
+    }
+    let made = wrapping.wrap(&library.remote)?;
+    // SAFETY: as above.
+    unsafe { give(&made, wrapped, length) }?;
+    Ok(())
 }
 
 pub(super) unsafe fn unwrap(
     library: &Library,
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
-    _unwrapping_key: CK_OBJECT_HANDLE,
-    _wrapped_key: CK_BYTE_PTR,
-    _wrapped_key_len: CK_ULONG,
-    _template: CK_ATTRIBUTE_PTR,
-    _attribute_count: CK_ULONG,
-    _key: CK_OBJECT_HANDLE_PTR,
+    unwrapping_key: CK_OBJECT_HANDLE,
+    wrapped: CK_BYTE_PTR,
+    length: CK_ULONG,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    key: CK_OBJECT_HANDLE_PTR,
 ) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "unwrap a key") }
+    let session = library.session(session)?;
+    if key.is_null() {
+        return Err(bad("phKey"));
+    }
+    // SAFETY: the host's promise, here and below.
+    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
+        return Err(bad("pMechanism"));
+    };
+    // SAFETY: as above.
+    let wrapped = unsafe { bytes(wrapped, length) }?;
+    // SAFETY: as above.
+    let template = unsafe { template::read(template, count) }?;
+    let mechanism = (mechanism, &parameter);
+    let made = session.unwrap_key(&library.remote, mechanism, unwrapping_key, wrapped, template)?;
+    // SAFETY: as above.
+    unsafe { put(key, made) }
 }
 
 pub(super) unsafe fn derive(
     library: &Library,
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
-    _base_key: CK_OBJECT_HANDLE,
-    _template: CK_ATTRIBUTE_PTR,
-    _attribute_count: CK_ULONG,
-    _key: CK_OBJECT_HANDLE_PTR,
+    base: CK_OBJECT_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    key: CK_OBJECT_HANDLE_PTR,
 ) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "derive a key") }
+    let session = library.session(session)?;
+    if key.is_null() {
+        return Err(bad("phKey"));
+    }
+    // SAFETY: the host's promise, here and below.
+    let Some((number, parameter)) = (unsafe { parameter::read(mechanism) })? else {
+        return Err(bad("pMechanism"));
+    };
+    // SAFETY: as above.
+    let template = unsafe { template::read(template, count) }?;
+    let (made, version) =
+        session.derive_key(&library.remote, (number, &parameter), base, template)?;
+    if let &[major, minor] = version.as_slice() {
+        // SAFETY: as above; the mechanism is not null.
+        unsafe { parameter::put_version(mechanism, CK_VERSION { major, minor }) };
+    }
+    // SAFETY: as above.
+    unsafe { put(key, made) }
 }
 
 pub(super) unsafe fn encapsulate(
     library: &Library,
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
-    _public_key: CK_OBJECT_HANDLE,
-    _template: CK_ATTRIBUTE_PTR,
-    _attribute_count: CK_ULONG,
-    _ciphertext: CK_BYTE_PTR,
-    _ciphertext_len: CK_ULONG_PTR,
-    _key: CK_OBJECT_HANDLE_PTR,
+    public_key: CK_OBJECT_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    ciphertext: CK_BYTE_PTR,
+    length: CK_ULONG_PTR,
+    key: CK_OBJECT_HANDLE_PTR,
 ) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "encapsulate a key") }
+    let session = library.session(session)?;
+    if length.is_null() {
+        return Err(bad("pulCiphertextLen"));
+    }
+    // SAFETY: the host's promise, here and below.
+    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
+        return Err(bad("pMechanism"));
+    };
+    // SAFETY: as above.
+    let template = unsafe { template::read(template, count) }?;
+    let sending = session.encapsulation(&library.remote, mechanism, public_key, template)?;
+    // SAFETY: as above.
+    if unsafe { room(ciphertext, length, sending.length()) }? == Room::Asked {
+        return Ok(());
+    }
+    if key.is_null() {
+        return Err(bad("phKey"));
+    }
+    let (made, sent) = sending.send(&library.remote)?;
+    // SAFETY: as above.
+    unsafe {
+        give(&sent, ciphertext, length)?;
+        put(key, made)
+    }
 }
 
 pub(super) unsafe fn decapsulate(
     library: &Library,
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
-    _private_key: CK_OBJECT_HANDLE,
-    _template: CK_ATTRIBUTE_PTR,
-    _attribute_count: CK_ULONG,
-    _ciphertext: CK_BYTE_PTR,
-    _ciphertext_len: CK_ULONG,
-    _key: CK_OBJECT_HANDLE_PTR,
+    private_key: CK_OBJECT_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    ciphertext: CK_BYTE_PTR,
+    length: CK_ULONG,
+    key: CK_OBJECT_HANDLE_PTR,
 ) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "decapsulate a key") }
+    let session = library.session(session)?;
+    if key.is_null() {
+        return Err(bad("phKey"));
+    }
+    // SAFETY: the host's promise, here and below.
+    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
+        return Err(bad("pMechanism"));
+    };
+    // SAFETY: as above.
+    let template = unsafe { template::read(template, count) }?;
+    // SAFETY: as above.
+    let sent = unsafe { bytes(ciphertext, length) }?;
+    let remote = &library.remote;
+    let made = session.decapsulate_key(remote, mechanism, private_key, sent, template)?;
+    // SAFETY: as above.
+    unsafe { put(key, made) }
 }
 
 pub(super) unsafe fn wrap_authenticated(

@@ -11,7 +11,6 @@ use cryptoki_sys::*;
 
 use super::arguments::{bytes, give, goes_on, room};
 use super::operation::{Place, begin, take};
-use super::parameter;
 use crate::error::{Error, Result};
 use crate::library::Library;
 use crate::session::{Messages, Operations, Signature, Verification};
@@ -198,7 +197,7 @@ pub(super) unsafe fn verify_final(library: &Library, session: CK_SESSION_HANDLE)
     take(&*library.session(session)?, VERIFIED).map(|_| ())
 }
 
-fn process<T>(operations: &mut Operations, place: Place<T>) -> Result<&mut T> {
+pub(super) fn process<T>(operations: &mut Operations, place: Place<T>) -> Result<&mut T> {
     place(operations).as_mut().ok_or_else(|| CKR_OPERATION_NOT_INITIALIZED.into())
 }
 
@@ -212,77 +211,3 @@ fn without(parameter: CK_VOID_PTR, length: CK_ULONG) -> Result<()> {
 
 const SIGNED: Place<Messages<Signature>> = |operations| &mut operations.signed_messages;
 const VERIFIED: Place<Messages<Verification>> = |operations| &mut operations.verified_messages;
-
-// ---- encrypting and decrypting ---------------------------------------------
-
-pub(super) unsafe fn encrypt_init(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    _key: CK_OBJECT_HANDLE,
-) -> Result<()> {
-    library.session(session)?;
-    // SAFETY: as above.
-    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
-        return Ok(());
-    };
-    Err(Error::new(
-        CKR_MECHANISM_INVALID,
-        format!("mechanism {mechanism:#x} does not encrypt messages"),
-    ))
-}
-
-pub(super) unsafe fn encrypt(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    _parameter: CK_VOID_PTR,
-    _parameter_length: CK_ULONG,
-    _associated: CK_BYTE_PTR,
-    _associated_length: CK_ULONG,
-    _data: CK_BYTE_PTR,
-    _data_length: CK_ULONG,
-    _result: CK_BYTE_PTR,
-    _length: CK_ULONG_PTR,
-) -> Result<()> {
-    not_begun(library, session)
-}
-
-pub(super) unsafe fn encrypt_begin(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    _parameter: CK_VOID_PTR,
-    _parameter_length: CK_ULONG,
-    _associated: CK_BYTE_PTR,
-    _associated_length: CK_ULONG,
-) -> Result<()> {
-    not_begun(library, session)
-}
-
-pub(super) unsafe fn encrypt_next(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    _parameter: CK_VOID_PTR,
-    _parameter_length: CK_ULONG,
-    _part: CK_BYTE_PTR,
-    _part_length: CK_ULONG,
-    _result: CK_BYTE_PTR,
-    _length: CK_ULONG_PTR,
-    _flags: CK_FLAGS,
-) -> Result<()> {
-    not_begun(library, session)
-}
-
-pub(super) unsafe fn encrypt_final(library: &Library, session: CK_SESSION_HANDLE) -> Result<()> {
-    not_begun(library, session)
-}
-
-pub(super) use encrypt as decrypt;
-pub(super) use encrypt_begin as decrypt_begin;
-pub(super) use encrypt_final as decrypt_final;
-pub(super) use encrypt_init as decrypt_init;
-pub(super) use encrypt_next as decrypt_next;
-
-fn not_begun(library: &Library, session: CK_SESSION_HANDLE) -> Result<()> {
-    library.session(session)?;
-    Err(CKR_OPERATION_NOT_INITIALIZED.into())
-}

@@ -19,6 +19,7 @@ mod header;
 mod interface;
 mod key;
 mod message;
+mod message_cipher;
 mod object;
 mod operation;
 mod parameter;

@@ -1,10 +1,13 @@
 //! Mechanisms and their parameters.
 
+mod derivation;
+
 use cryptoki_sys::*;
 use keyward_token::mechanism::{Family, ModeName, Parameter, find};
 
 use super::arguments::{bad, bytes};
 use crate::error::{Error, Result};
+pub(super) use derivation::put_version;
 
 /// Reads a mechanism; `None` for null, which cancels the operation.
 ///
@@ -32,15 +35,47 @@ pub(super) unsafe fn read(
         Some(Family::RsaOaep) => {
             // SAFETY: the caller's promise.
             let oaep: CK_RSA_PKCS_OAEP_PARAMS = unsafe { structure(&mechanism) }?;
-            let label = match oaep.source {
-                // 0: some hosts say so without a label.
-                CKZ_DATA_SPECIFIED | 0 => {
-                    // SAFETY: the caller's promise.
-                    unsafe { bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen) }?
-                }
-                _ => return Err(bad("source of CK_RSA_PKCS_OAEP_PARAMS")),
-            };
-            Parameter::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, label: label.to_vec() }
+            // SAFETY: the caller's promise.
+            let label = unsafe { oaep_label(&oaep) }?;
+            Parameter::Oaep { hash: oaep.hashAlg, mgf: oaep.mgf, label }
+        }
+        Some(Family::RsaAesKeyWrap) => {
+            // SAFETY: the caller's promise, here and below.
+            let wrap: CK_RSA_AES_KEY_WRAP_PARAMS = unsafe { structure(&mechanism) }?;
+            if wrap.pOAEPParams.is_null() {
+                return Err(missing());
+            }
+            // SAFETY: not null, and valid by the caller's promise.
+            let oaep = unsafe { wrap.pOAEPParams.read_unaligned() };
+            // SAFETY: as above.
+            let label = unsafe { oaep_label(&oaep) }?;
+            let (aes_bits, hash, mgf) = (wrap.ulAESKeyBits, oaep.hashAlg, oaep.mgf);
+            Parameter::RsaAesKeyWrap { aes_bits, hash, mgf, label }
+        }
+        Some(Family::Eddsa) if !is_absent(&mechanism) => {
+            // SAFETY: the caller's promise.
+            let eddsa: CK_EDDSA_PARAMS = unsafe { structure(&mechanism) }?;
+            // SAFETY: as above.
+            let context = unsafe { bytes(eddsa.pContextData, eddsa.ulContextDataLen) }?.to_vec();
+            Parameter::Eddsa { prehashed: eddsa.phFlag != CK_FALSE, context }
+        }
+        Some(Family::MlDsa | Family::HashMlDsa(Some(_))) if !is_absent(&mechanism) => {
+            // SAFETY: as above.
+            let sign: CK_SIGN_ADDITIONAL_CONTEXT = unsafe { structure(&mechanism) }?;
+            // SAFETY: as above.
+            let context = unsafe { bytes(sign.pContext, sign.ulContextLen) }?.to_vec();
+            Parameter::SignContext { hedge: sign.hedgeVariant, context, hash: None }
+        }
+        Some(Family::HashMlDsa(None)) => {
+            // SAFETY: as above.
+            let sign: CK_HASH_SIGN_ADDITIONAL_CONTEXT = unsafe { structure(&mechanism) }?;
+            // SAFETY: as above.
+            let context = unsafe { bytes(sign.pContext, sign.ulContextLen) }?.to_vec();
+            Parameter::SignContext { hedge: sign.hedgeVariant, context, hash: Some(sign.hash) }
+        }
+        Some(Family::KeyWrap { .. }) => {
+            // SAFETY: the caller's promise.
+            unsafe { initial_value(&mechanism) }?
         }
         Some(Family::Hmac { general: true, .. } | Family::Cmac { general: true, .. }) => {
             // SAFETY: the caller's promise.
@@ -50,10 +85,39 @@ pub(super) unsafe fn read(
             // SAFETY: the caller's promise.
             unsafe { of_block(mode, &mechanism) }?
         }
+        Some(Family::Derivation(derived)) => {
+            // SAFETY: the caller's promise.
+            unsafe { derivation::read(derived, &mechanism) }?
+        }
         // Some hosts give an empty or stray parameter where there is none.
         _ => Parameter::None,
     };
     Ok(Some((mechanism.mechanism, parameter)))
+}
+
+unsafe fn oaep_label(oaep: &CK_RSA_PKCS_OAEP_PARAMS) -> Result<Vec<u8>> {
+    match oaep.source {
+        // 0: some hosts say so without a label.
+        CKZ_DATA_SPECIFIED | 0 => {
+            // SAFETY: the caller's promise.
+            Ok(unsafe { bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen) }?.to_vec())
+        }
+        _ => Err(bad("source of CK_RSA_PKCS_OAEP_PARAMS")),
+    }
+}
+
+/// An initial value, or nothing.
+unsafe fn initial_value(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    if is_absent(mechanism) {
+        return Ok(Parameter::None);
+    }
+    // SAFETY: the caller's promise.
+    let value = unsafe { bytes(mechanism.pParameter.cast(), mechanism.ulParameterLen) }?;
+    Ok(Parameter::Bytes(value.to_vec()))
+}
+
+fn is_absent(mechanism: &CK_MECHANISM) -> bool {
+    mechanism.pParameter.is_null() || mechanism.ulParameterLen == 0
 }
 
 unsafe fn of_block(mode: ModeName, mechanism: &CK_MECHANISM) -> Result<Parameter> {
@@ -124,11 +188,15 @@ unsafe fn gcm(mechanism: &CK_MECHANISM) -> Result<CK_GCM_PARAMS> {
 
 unsafe fn structure<T>(mechanism: &CK_MECHANISM) -> Result<T> {
     if mechanism.pParameter.is_null() || mechanism.ulParameterLen != size_of::<T>() as CK_ULONG {
-        return Err(Error::new(
-            CKR_MECHANISM_PARAM_INVALID,
-            "the mechanism's parameter is missing or has the wrong size",
-        ));
+        return Err(missing());
     }
     // SAFETY: not null, of the right size, and valid by the caller's promise.
     Ok(unsafe { mechanism.pParameter.cast::<T>().read_unaligned() })
+}
+
+fn missing() -> Error {
+    Error::new(
+        CKR_MECHANISM_PARAM_INVALID,
+        "the mechanism's parameter is missing or has the wrong size",
+    )
 }

@@ -157,10 +157,15 @@ pub(super) unsafe fn mechanism_info(
     if library.profile == Profile::Tls && !mechanism.tls && !asked_for_pss(mechanism) {
         return Err(CKR_MECHANISM_INVALID.into());
     }
+    let flags = match library.profile {
+        Profile::Full => offer.flags,
+        // A JVM has no use for them, and is shown what it has been shown so far.
+        Profile::Tls => offer.flags & !(CKF_WRAP | CKF_UNWRAP),
+    };
     let value = CK_MECHANISM_INFO {
         ulMinKeySize: offer.min_key_size,
         ulMaxKeySize: offer.max_key_size,
-        flags: offer.flags,
+        flags,
     };
     // SAFETY: the host's promise.
     unsafe { put(info, value) }

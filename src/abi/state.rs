@@ -2,39 +2,55 @@
 
 use cryptoki_sys::*;
 
-use super::arguments::{bad, bytes};
+use super::arguments::{bad, bytes, give};
 use crate::error::{Error, Result};
 use crate::library::Library;
+use crate::session::Digest;
 
-/// AWS-LC does not give the state of a digest away, and that of the others is
-/// with their keys.
+/// Of a digest alone: the state of the other operations is with their keys.
 pub(super) unsafe fn get(
     library: &Library,
     session: CK_SESSION_HANDLE,
-    _state: CK_BYTE_PTR,
+    state: CK_BYTE_PTR,
     length: CK_ULONG_PTR,
 ) -> Result<()> {
     let session = library.session(session)?;
     if length.is_null() {
         return Err(bad("pulOperationStateLen"));
     }
-    if session.operations().could_be_saved() {
-        return Err(Error::new(CKR_STATE_UNSAVEABLE, "no operation's state can be saved"));
+    let operations = session.operations();
+    if operations.has_keys_at_work() {
+        return Err(Error::new(
+            CKR_STATE_UNSAVEABLE,
+            "only the state of a digest can be saved, and if nothing else is under way",
+        ));
     }
-    Err(CKR_OPERATION_NOT_INITIALIZED.into())
+    let digest = operations.digest.as_ref().ok_or(CKR_OPERATION_NOT_INITIALIZED)?;
+    let saved = digest.state()?;
+    // SAFETY: the host's promise.
+    unsafe { give(&saved, state, length) }?;
+    Ok(())
 }
 
-/// What is offered cannot have come from C_GetOperationState.
+/// The session is in the middle of that digest then, and of nothing else.
 pub(super) unsafe fn set(
     library: &Library,
     session: CK_SESSION_HANDLE,
     state: CK_BYTE_PTR,
     length: CK_ULONG,
-    _encryption_key: CK_OBJECT_HANDLE,
-    _authentication_key: CK_OBJECT_HANDLE,
+    encryption_key: CK_OBJECT_HANDLE,
+    authentication_key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    library.session(session)?;
+    let session = library.session(session)?;
     // SAFETY: the host's promise.
-    unsafe { bytes(state, length) }?;
-    Err(CKR_SAVED_STATE_INVALID.into())
+    let digest = Digest::from_state(unsafe { bytes(state, length) }?)?;
+    if encryption_key != CK_INVALID_HANDLE || authentication_key != CK_INVALID_HANDLE {
+        return Err(Error::new(CKR_KEY_NOT_NEEDED, "a digest has no key"));
+    }
+    let mut operations = session.operations();
+    operations.cancel(WITH_KEYS);
+    operations.digest = Some(digest);
+    Ok(())
 }
+
+const WITH_KEYS: CK_FLAGS = CKF_SIGN | CKF_VERIFY | CKF_ENCRYPT | CKF_DECRYPT;

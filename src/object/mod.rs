@@ -44,6 +44,21 @@ impl Known {
         };
         Some(wire::Key { key: Some(key) })
     }
+
+    /// How a request names the object whoever knows it: what is in the module
+    /// alone goes along as it is, for it is not sensitive.
+    pub(crate) fn operand(&self) -> wire::Key {
+        self.reference().unwrap_or_else(|| {
+            let attributes = self.object.attributes().into();
+            let plain = wire::key::Key::Plain(wire::Attributes { attributes });
+            wire::Key { key: Some(plain) }
+        })
+    }
+
+    /// Whether the module has the key itself, with all that it needs to work.
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self.place, Place::Local)
+    }
 }
 
 /// An object out of a response.

@@ -3,11 +3,15 @@
 
 mod cipher;
 mod context;
+mod derivation;
 mod digest;
+mod encapsulation;
 mod message;
+mod message_cipher;
 mod objects;
 mod recovery;
 mod signature;
+mod wrapping;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +26,7 @@ use crate::slot::Slot;
 pub(crate) use cipher::{Cipher, Way};
 pub(crate) use digest::Digest;
 pub(crate) use message::Messages;
+pub(crate) use message_cipher::{CipherMessage, CipherMessages, MessageParameter};
 pub(crate) use recovery::Recovery;
 pub(crate) use signature::{Presented, Signature, Verification};
 
@@ -51,6 +56,10 @@ pub(crate) struct Operations {
     pub(crate) recovery: Option<Recovery>,
     /// C_MessageVerifyInit.
     pub(crate) verified_messages: Option<Messages<Verification>>,
+    /// C_MessageEncryptInit.
+    pub(crate) encrypted_messages: Option<CipherMessages>,
+    /// C_MessageDecryptInit.
+    pub(crate) decrypted_messages: Option<CipherMessages>,
     pub(crate) encryption: Option<Cipher>,
     pub(crate) decryption: Option<Cipher>,
     pub(crate) digest: Option<Digest>,
@@ -97,19 +106,20 @@ impl Operations {
         end(&mut self.presented, named(CKF_VERIFY));
         end(&mut self.recovery, named(CKF_VERIFY_RECOVER));
         end(&mut self.verified_messages, named(CKF_MESSAGE_VERIFY));
+        end(&mut self.encrypted_messages, named(CKF_MESSAGE_ENCRYPT));
+        end(&mut self.decrypted_messages, named(CKF_MESSAGE_DECRYPT));
         end(&mut self.encryption, named(CKF_ENCRYPT));
         end(&mut self.decryption, named(CKF_DECRYPT));
         end(&mut self.digest, named(CKF_DIGEST));
     }
 
-    /// Whether an operation is under way that the standard lets
+    /// Whether an operation with a key is under way that the standard lets
     /// C_GetOperationState save.
-    pub(crate) fn could_be_saved(&self) -> bool {
+    pub(crate) fn has_keys_at_work(&self) -> bool {
         self.signature.is_some()
             || self.verification.is_some()
             || self.encryption.is_some()
             || self.decryption.is_some()
-            || self.digest.is_some()
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
+use keyward_token::rules::Author;
 use keyward_token::stage::CKA_KEYWARD_STAGE;
 use keyward_token::{Attributes, Object, rules};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{
-    CopyObject, CreateObject, DestroyObject, GenerateKey, GenerateKeyPair, SetAttributes,
+    CopyObject, CreateObject, DestroyObject, GenerateKey, GenerateKeyPair, SetAttributes, UserType,
 };
 
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ impl Session {
         remote: &Remote,
         template: Attributes,
     ) -> Result<CK_OBJECT_HANDLE> {
-        let object = rules::create(template.clone())?;
+        let object = rules::create(template.clone(), self.author())?;
         self.may_make(&object)?;
         if !object.is_token_object() && !object.is_sensitive() {
             return self.keep(object);
@@ -106,7 +107,7 @@ impl Session {
     ) -> Result<()> {
         let known = self.slot.object(remote, handle)?;
         self.may_write(known.object.is_token_object())?;
-        let changed = rules::change(&known.object, template)?;
+        let changed = rules::change(&known.object, template, self.author())?;
         let Some(reference) = known.reference() else {
             let changed = Known { object: Arc::new(changed), place: Place::Local };
             self.slot.replace(handle, changed);
@@ -142,15 +143,28 @@ impl Session {
         self.slot.take_in(self.handle, remote::object(frames)?)
     }
 
-    fn keep(&self, object: Object) -> Result<CK_OBJECT_HANDLE> {
+    pub(super) fn keep(&self, object: Object) -> Result<CK_OBJECT_HANDLE> {
         self.slot.policy().permit_key(&object)?;
         let known = Known { object: Arc::new(object), place: Place::Local };
         Ok(self.slot.adopt(self.handle, known))
     }
 
     fn may_make(&self, object: &Object) -> Result<()> {
-        self.may_write(object.is_token_object())?;
-        self.may_see(object.is_private())
+        self.may_place(object.is_token_object(), object.is_private())
+    }
+
+    /// Whether an object of this kind may be made in the session.
+    pub(super) fn may_place(&self, token_object: bool, private: bool) -> Result<()> {
+        self.may_write(token_object)?;
+        self.may_see(private)
+    }
+
+    /// In whose name objects are made and changed.
+    fn author(&self) -> Author {
+        match self.slot.login_state() {
+            Some(UserType::SecurityOfficer) => Author::Officer,
+            _ => Author::User,
+        }
     }
 
     /// Token objects are changed in a read-write session only (table 7).

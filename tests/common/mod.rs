@@ -11,6 +11,7 @@ pub mod namespace;
 pub mod outside;
 pub mod proxy;
 pub mod raw;
+pub mod softhsm;
 pub mod stream;
 
 use std::ffi::OsString;

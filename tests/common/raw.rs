@@ -76,6 +76,16 @@ impl Template {
         self.bytes(attribute, &[CK_BBOOL::from(value)])
     }
 
+    /// An attribute whose value is a template, which has to live as long as this one.
+    pub fn templates(self, attribute: CK_ATTRIBUTE_TYPE, inner: &mut Template) -> Self {
+        let array = inner.array();
+        let length = size_of_val(array.as_slice());
+        // SAFETY: an array of C structures is that many bytes, padding excepted, of which
+        // CK_ATTRIBUTE has none.
+        let bytes = unsafe { std::slice::from_raw_parts(array.as_ptr().cast(), length) };
+        self.bytes(attribute, bytes)
+    }
+
     /// The array that C functions take; valid as long as the template.
     pub fn array(&mut self) -> Vec<CK_ATTRIBUTE> {
         self.entries
@@ -86,6 +96,15 @@ impl Template {
                 ulValueLen: value.len() as CK_ULONG,
             })
             .collect()
+    }
+}
+
+/// A mechanism with a structure, or bytes, as its parameter. It has to live as long as that.
+pub fn mechanism_with<T: ?Sized>(number: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
+    CK_MECHANISM {
+        mechanism: number,
+        ulParameterLen: size_of_val(parameter) as CK_ULONG,
+        pParameter: std::ptr::from_mut(parameter).cast(),
     }
 }
 
@@ -331,6 +350,68 @@ impl Module {
             .flag(CKA_DECRYPT, true)
             .flag(CKA_SIGN, true);
         self.generate(session, CKM_RSA_PKCS_KEY_PAIR_GEN, public, private).unwrap()
+    }
+
+    /// C_WrapKey, asked for the length first and then with a buffer that is too short.
+    pub fn wrap(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        wrapping: CK_OBJECT_HANDLE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Rv<Vec<u8>> {
+        let m = std::ptr::from_mut(mechanism);
+        let mut needed = 0;
+        ok(call!(self, C_WrapKey(session, m, wrapping, key, null_mut(), &raw mut needed)))?;
+        let mut wrapped = vec![0; needed as usize];
+        let mut length = needed - 1;
+        let short = wrapped.as_mut_ptr();
+        let rv = call!(self, C_WrapKey(session, m, wrapping, key, short, &raw mut length));
+        assert_eq!((rv, length), (CKR_BUFFER_TOO_SMALL, needed));
+        let buffer = wrapped.as_mut_ptr();
+        ok(call!(self, C_WrapKey(session, m, wrapping, key, buffer, &raw mut length)))?;
+        assert_eq!(length, needed);
+        Ok(wrapped)
+    }
+
+    pub fn unwrap(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        mut template: Template,
+    ) -> Rv<CK_OBJECT_HANDLE> {
+        let mut array = template.array();
+        let mut key = 0;
+        ok(call!(
+            self,
+            C_UnwrapKey(
+                session,
+                std::ptr::from_mut(mechanism),
+                unwrapping,
+                wrapped.as_ptr().cast_mut(),
+                wrapped.len() as CK_ULONG,
+                array.as_mut_ptr(),
+                array.len() as CK_ULONG,
+                &raw mut key,
+            )
+        ))?;
+        Ok(key)
+    }
+
+    pub fn derive(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        base: CK_OBJECT_HANDLE,
+        mut template: Template,
+    ) -> Rv<CK_OBJECT_HANDLE> {
+        let mut array = template.array();
+        let (count, mut key) = (array.len() as CK_ULONG, 0);
+        let (m, array) = (std::ptr::from_mut(mechanism), array.as_mut_ptr());
+        ok(call!(self, C_DeriveKey(session, m, base, array, count, &raw mut key)))?;
+        Ok(key)
     }
 
     pub fn sign_init(

@@ -78,7 +78,7 @@ fn mechanisms_are_those_of_the_registry() {
         assert!(listed.contains(&MechanismType::RSA_PKCS_PSS));
         // `cryptoki` leaves out what it does not know.
         let raw = Module::load(&common::module());
-        let (mut numbers, mut count) = ([0; 100], 100);
+        let (mut numbers, mut count) = ([0; 200], 200);
         let rv = call!(raw, C_GetMechanismList(0, numbers.as_mut_ptr(), &raw mut count));
         assert_eq!(rv, CKR_OK);
         let offered: Vec<CK_MECHANISM_TYPE> =

@@ -141,20 +141,63 @@ fn a_key_is_digested_if_it_may_be_read() {
 }
 
 #[test]
-fn no_operation_is_saved() {
+fn a_digest_is_saved_and_goes_on_elsewhere() {
     alone(|| {
         let _service = service();
         let module = Module::initialized();
         let session = module.user();
-        let mut length = 0;
-        let rv = call!(module, C_GetOperationState(session, null_mut(), &raw mut length));
-        assert_eq!(rv, CKR_OPERATION_NOT_INITIALIZED);
-        let mut sha = mechanism(CKM_SHA256);
+        let other = module.open(0, 0).unwrap();
+        let get = |session, state: &mut [u8]| {
+            let mut length = state.len() as CK_ULONG;
+            let state = if state.is_empty() { null_mut() } else { state.as_mut_ptr() };
+            let rv = call!(module, C_GetOperationState(session, state, &raw mut length));
+            (rv, length as usize)
+        };
+        let set = |session, state: &[u8]| {
+            let (from, length) = (state.as_ptr().cast_mut(), state.len() as CK_ULONG);
+            call!(module, C_SetOperationState(session, from, length, 0, 0))
+        };
+        assert_eq!(get(session, &mut []), (CKR_OPERATION_NOT_INITIALIZED, 0));
+        for (number, name) in [(CKM_SHA_1, "sha1"), (CKM_SHA256, "sha256"), (CKM_SHA512, "sha512")]
+        {
+            let data: Vec<u8> = (0..300_u32).map(|byte| byte as u8).collect();
+            let (head, tail) = data.split_at(201);
+            let mut sha = mechanism(number);
+            assert_eq!(call!(module, C_DigestInit(session, &raw mut sha)), CKR_OK);
+            let update = |session, part: &[u8]| {
+                let (from, length) = (part.as_ptr().cast_mut(), part.len() as CK_ULONG);
+                assert_eq!(call!(module, C_DigestUpdate(session, from, length)), CKR_OK);
+            };
+            update(session, head);
+            let (rv, needed) = get(session, &mut []);
+            assert_eq!(rv, CKR_OK);
+            let mut state = vec![0; needed];
+            assert_eq!(get(session, &mut state[1..]), (CKR_BUFFER_TOO_SMALL, needed));
+            assert_eq!(get(session, &mut state), (CKR_OK, needed));
+            // Where it was saved it goes on too.
+            assert_eq!(set(other, &state), CKR_OK);
+            let expected = crate::common::outside::OpenSsl::new().digest(name, &data);
+            for session in [session, other] {
+                update(session, tail);
+                let (mut digest, mut length) = ([0; 64], 64);
+                let out = digest.as_mut_ptr();
+                let rv = call!(module, C_DigestFinal(session, out, &raw mut length));
+                assert_eq!((rv, &digest[..length as usize]), (CKR_OK, &expected[..]), "{name}");
+            }
+            for wrong in [&state[1..], &state[..needed - 1], &[], &[9; 16]] {
+                let rv = set(other, wrong);
+                assert!(matches!(rv, CKR_SAVED_STATE_INVALID | CKR_ARGUMENTS_BAD), "{rv:#x}");
+            }
+            let from = state.as_mut_ptr();
+            let rv = call!(module, C_SetOperationState(other, from, needed as CK_ULONG, 7, 0));
+            assert_eq!(rv, CKR_KEY_NOT_NEEDED);
+        }
+        // What cannot be saved says so.
+        let mut sha = mechanism(CKM_SHA3_256);
         assert_eq!(call!(module, C_DigestInit(session, &raw mut sha)), CKR_OK);
-        let rv = call!(module, C_GetOperationState(session, null_mut(), &raw mut length));
-        assert_eq!(rv, CKR_STATE_UNSAVEABLE);
-        let mut state = [0; 16];
-        let rv = call!(module, C_SetOperationState(session, state.as_mut_ptr(), 16, 0, 0));
-        assert_eq!(rv, CKR_SAVED_STATE_INVALID);
+        assert_eq!(get(session, &mut []).0, CKR_STATE_UNSAVEABLE);
+        let (_, private) = module.generate_rsa(session, false);
+        module.sign_init(session, CKM_RSA_PKCS, private).unwrap();
+        assert_eq!(get(session, &mut []).0, CKR_STATE_UNSAVEABLE);
     });
 }

@@ -5,17 +5,23 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../crates/keyward-crypto/tests/common/mod.rs"]
+mod vectors;
 
 mod arguments;
 mod ciphers;
+mod derivation;
 mod dual;
 mod initialising;
+mod message_ciphers;
+mod newer_keys;
 mod operations;
 mod policy;
 mod recovery;
 mod threads;
 mod values;
 mod versions;
+mod wrapping;
 
 use cryptoki_sys::CK_ULONG;
 

@@ -7,8 +7,10 @@ use cryptoki_sys::*;
 
 use crate::DIGEST;
 use crate::common::alone::{TOKEN, alone, service};
-use crate::common::raw::{Module, P256, Rv, Template, call, mechanism, ok};
+use crate::common::outside::parse;
+use crate::common::raw::{Module, P256, Rv, Template, call, mechanism, mechanism_with, ok};
 use crate::common::{PIN, Service};
+use crate::vectors::wycheproof;
 
 fn listed(module: &Module, slot: CK_SLOT_ID) -> Vec<CK_MECHANISM_TYPE> {
     let mut count = 0;
@@ -152,5 +154,140 @@ fn a_key_that_always_authenticates_asks_for_the_pin_at_each_use() {
         }
         // The login itself has not suffered.
         ok(call!(module, C_Logout(session))).unwrap();
+    });
+}
+
+#[test]
+fn a_key_carries_and_derives_by_its_allowed_mechanisms_alone() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let allowed: Vec<u8> = [CKM_AES_KEY_WRAP_PAD, CKM_SHA256_KEY_DERIVATION]
+            .iter()
+            .flat_map(|number| number.to_ne_bytes())
+            .collect();
+        let readable = || {
+            Template::new()
+                .number(CKA_CLASS, CKO_SECRET_KEY)
+                .number(CKA_KEY_TYPE, CKK_AES)
+                .flag(CKA_SENSITIVE, false)
+                .flag(CKA_EXTRACTABLE, true)
+        };
+        let carried = module.create(session, readable().bytes(CKA_VALUE, &[1; 16])).unwrap();
+        for (sensitive, token) in [(true, true), (true, false), (false, false)] {
+            let key = Template::new()
+                .number(CKA_CLASS, CKO_SECRET_KEY)
+                .number(CKA_KEY_TYPE, CKK_AES)
+                .flag(CKA_TOKEN, token)
+                .flag(CKA_SENSITIVE, sensitive)
+                .bytes(CKA_VALUE, &[2; 16])
+                .bytes(CKA_ALLOWED_MECHANISMS, &allowed);
+            let key = module.create(session, key).unwrap();
+            let mut pad = mechanism(CKM_AES_KEY_WRAP_PAD);
+            let wrapped = module.wrap(session, &mut pad, key, carried).unwrap();
+            module.unwrap(session, &mut pad, key, &wrapped, readable()).unwrap();
+            let mut kwp = mechanism(CKM_AES_KEY_WRAP_KWP);
+            let refused = Err(CKR_MECHANISM_INVALID);
+            assert_eq!(module.wrap(session, &mut kwp, key, carried).map(drop), refused);
+            let unwrapped = module.unwrap(session, &mut kwp, key, &wrapped, readable());
+            assert_eq!(unwrapped.map(drop), refused);
+            let length = || readable().number(CKA_VALUE_LEN, 16);
+            module
+                .derive(session, &mut mechanism(CKM_SHA256_KEY_DERIVATION), key, length())
+                .unwrap();
+            let other = &mut mechanism(CKM_SHA384_KEY_DERIVATION);
+            assert_eq!(module.derive(session, other, key, length()).map(drop), refused);
+        }
+        // A PIN at each use has no place in these functions.
+        let private = Template::new().flag(CKA_ALWAYS_AUTHENTICATE, true).flag(CKA_DERIVE, true);
+        let public = Template::new().bytes(CKA_EC_PARAMS, P256);
+        let pair = module.generate(session, CKM_EC_KEY_PAIR_GEN, public, private).unwrap();
+        let mut point = module.get(session, pair.0, CKA_EC_POINT).unwrap();
+        let mut parameter = CK_ECDH1_DERIVE_PARAMS {
+            kdf: CKD_NULL,
+            ulSharedDataLen: 0,
+            pSharedData: null_mut(),
+            ulPublicDataLen: point.len() as CK_ULONG,
+            pPublicData: point.as_mut_ptr(),
+        };
+        let mut ecdh = mechanism_with(CKM_ECDH1_DERIVE, &mut parameter);
+        let derived = module.derive(session, &mut ecdh, pair.1, readable());
+        assert_eq!(derived, Err(CKR_KEY_FUNCTION_NOT_PERMITTED));
+    });
+}
+
+/// A DER INTEGER without leading zeros, and what follows.
+fn number(der: &[u8]) -> (&[u8], &[u8]) {
+    let (_, value, rest) = parse(der);
+    (&value[value.iter().take_while(|byte| **byte == 0).count()..], rest)
+}
+
+#[test]
+fn dsa_and_diffie_hellman_are_there_under_compat() {
+    alone(|| {
+        let service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        set_policy(&service, &module, "compat", CKM_DSA, true);
+        let mut group = None;
+        for case in wycheproof("dsa_2048_256_sha256_p1363") {
+            let der = case.bytes("publicKeyDer");
+            let (_, whole, _) = parse(&der);
+            let (_, algorithm, key) = parse(whole);
+            let (_, parameters, _) = parse(parse(algorithm).2);
+            let (p, rest) = number(parameters);
+            let (q, rest) = number(rest);
+            let (g, _) = number(rest);
+            let (y, _) = number(&parse(key).1[1..]);
+            let template = Template::new()
+                .number(CKA_CLASS, CKO_PUBLIC_KEY)
+                .number(CKA_KEY_TYPE, CKK_DSA)
+                .bytes(CKA_PRIME, p)
+                .bytes(CKA_SUBPRIME, q)
+                .bytes(CKA_BASE, g)
+                .bytes(CKA_VALUE, y);
+            let key = module.create(session, template).unwrap();
+            let (message, signature) = (case.bytes("msg"), case.bytes("sig"));
+            let verified = module.verify_with(session, CKM_DSA_SHA256, key, &message, &signature);
+            assert_eq!(verified.is_ok(), case.is_valid(), "{}", case.name);
+            group.get_or_insert((p.to_vec(), q.to_vec(), g.to_vec()));
+        }
+        let (p, q, g) = group.unwrap();
+        let mut values = Vec::new();
+        for (sensitive, token) in [(true, true), (true, false), (false, false)] {
+            let private = || {
+                Template::new()
+                    .flag(CKA_TOKEN, token)
+                    .flag(CKA_SENSITIVE, sensitive)
+                    .flag(CKA_EXTRACTABLE, !sensitive)
+            };
+            let public = Template::new().bytes(CKA_PRIME, &p).bytes(CKA_SUBPRIME, &q);
+            let public = public.bytes(CKA_BASE, &g).flag(CKA_TOKEN, token);
+            let pair = module.generate(session, CKM_DSA_KEY_PAIR_GEN, public, private()).unwrap();
+            let signature = module.sign_with(session, CKM_DSA_SHA256, pair.1, b"data").unwrap();
+            module.verify_with(session, CKM_DSA_SHA256, pair.0, b"data", &signature).unwrap();
+            let public = Template::new().bytes(CKA_PRIME, &p).bytes(CKA_BASE, &g);
+            let kind = CKM_DH_PKCS_KEY_PAIR_GEN;
+            let pair = module.generate(session, kind, public.flag(CKA_TOKEN, token), private());
+            let pair = pair.unwrap();
+            values.push((module.get(session, pair.0, CKA_VALUE).unwrap(), pair.1));
+        }
+        let agree = |own: usize, other: usize| {
+            let mut peer = values[other].0.clone();
+            let mut m = mechanism_with(CKM_DH_PKCS_DERIVE, peer.as_mut_slice());
+            let readable = Template::new()
+                .number(CKA_CLASS, CKO_SECRET_KEY)
+                .number(CKA_KEY_TYPE, CKK_GENERIC_SECRET)
+                .flag(CKA_SENSITIVE, false)
+                .flag(CKA_EXTRACTABLE, true);
+            let key = module.derive(session, &mut m, values[own].1, readable).unwrap();
+            module.get(session, key, CKA_VALUE).unwrap()
+        };
+        for (one, other) in [(0, 1), (1, 2), (0, 2)] {
+            let shared = agree(one, other);
+            assert_eq!(shared.len(), 256);
+            assert_eq!(agree(other, one), shared);
+        }
     });
 }

@@ -1,5 +1,7 @@
 //! Hash functions, in one piece and in many.
 
+mod state;
+
 use std::ffi::{c_int, c_uint};
 use std::fmt;
 use std::ptr;

@@ -13,10 +13,27 @@ use crate::stage::{CKA_KEYWARD_STAGE, Stage};
 
 mod classes;
 mod defaults;
+mod derivation;
+mod encapsulation;
 mod generation;
+mod made;
 mod secret;
+mod wrapping;
 
+pub use self::derivation::{derive, may_derive};
+pub use self::encapsulation::{encapsulated, may_decapsulate, may_encapsulate};
 pub use self::generation::{generate_key_pair, generate_secret_key};
+pub use self::made::Wanted;
+pub use self::wrapping::{may_unwrap, may_wrap, unwrap};
+
+/// Who makes or changes an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The user, or nobody who has logged in.
+    User,
+    /// The security officer, who alone may set CKA_TRUSTED (sections 4.6 to 4.10).
+    Officer,
+}
 
 /// Makes an object as C_CreateObject does (section 5.7.1): checks the template,
 /// fills in what it leaves out.
@@ -29,14 +46,14 @@ pub use self::generation::{generate_key_pair, generate_secret_key};
 /// CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY,
 /// CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_VALUE_INVALID,
 /// CKR_CURVE_NOT_SUPPORTED, CKR_KEY_SIZE_RANGE.
-pub fn create(template: Attributes) -> Result<Object> {
+pub fn create(template: Attributes, author: Author) -> Result<Object> {
     let class = number(&template, CKA_CLASS)?;
     only_known(&template, class)?;
     for (attribute, value) in template.iter() {
         if is_made_by_token(attribute) {
             return Err(read_only(attribute));
         }
-        valid(attribute, value)?;
+        valid(attribute, value, author)?;
     }
     let mut attributes = template;
     match class {
@@ -69,7 +86,8 @@ pub fn create(template: Attributes) -> Result<Object> {
 }
 
 /// Copies an object as C_CopyObject does (section 5.7.2). The copy has no
-/// CKA_UNIQUE_ID yet.
+/// CKA_UNIQUE_ID yet, and is not trusted: whoever copies may have given it
+/// other uses.
 ///
 /// # Errors
 /// CKR_ACTION_PROHIBITED if CKA_COPYABLE is false, CKR_ATTRIBUTE_READ_ONLY,
@@ -84,6 +102,9 @@ pub fn copy(source: &Object, template: &Attributes) -> Result<Object> {
     let mut copied = source.clone();
     copied.attributes_mut().remove(CKA_UNIQUE_ID);
     Stage::Current.put(&mut copied);
+    if copied.attributes().is_true(CKA_TRUSTED) {
+        copied.attributes_mut().set(CKA_TRUSTED, false);
+    }
     for (attribute, value) in template.iter() {
         match (attribute, value) {
             (CKA_TOKEN | CKA_MODIFIABLE, _) => {}
@@ -96,7 +117,7 @@ pub fn copy(source: &Object, template: &Attributes) -> Result<Object> {
                 }
             }
             (CKA_DESTROYABLE, _) => {}
-            _ => may_change(source, attribute, value)?,
+            _ => may_change(&copied, attribute, value, Author::User)?,
         }
         copied.attributes_mut().set(attribute, value.clone());
     }
@@ -109,7 +130,7 @@ pub fn copy(source: &Object, template: &Attributes) -> Result<Object> {
 /// # Errors
 /// CKR_ACTION_PROHIBITED if CKA_MODIFIABLE is false, CKR_ATTRIBUTE_READ_ONLY,
 /// CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_VALUE_INVALID.
-pub fn change(object: &Object, template: &Attributes) -> Result<Object> {
+pub fn change(object: &Object, template: &Attributes, author: Author) -> Result<Object> {
     if object.attributes().boolean(CKA_MODIFIABLE) == Some(false) {
         return Err(Error::new(
             ErrorCode::ActionProhibited,
@@ -118,7 +139,7 @@ pub fn change(object: &Object, template: &Attributes) -> Result<Object> {
     }
     let mut changed = object.clone();
     for (attribute, value) in template.iter() {
-        may_change(object, attribute, value)?;
+        may_change(object, attribute, value, author)?;
         changed.attributes_mut().set(attribute, value.clone());
     }
     Ok(changed)
@@ -199,10 +220,11 @@ fn is_made_by_token(attribute: u64) -> bool {
 }
 
 /// Values that no object may be given.
-fn valid(attribute: u64, value: &Value) -> Result<()> {
+fn valid(attribute: u64, value: &Value, author: Author) -> Result<()> {
     match (attribute, value) {
-        // Only the security officer trusts.
-        (CKA_TRUSTED, Value::Boolean(true)) => Err(read_only(CKA_TRUSTED)),
+        (CKA_TRUSTED, Value::Boolean(true)) if author != Author::Officer => {
+            Err(read_only(CKA_TRUSTED))
+        }
         (CKA_START_DATE | CKA_END_DATE, Value::Bytes(date)) if !matches!(date.len(), 0 | 8) => {
             Err(value_invalid(attribute))
         }
@@ -211,17 +233,25 @@ fn valid(attribute: u64, value: &Value) -> Result<()> {
 }
 
 /// Whether an existing object's attribute may become `value`.
-fn may_change(object: &Object, attribute: u64, value: &Value) -> Result<()> {
+fn may_change(object: &Object, attribute: u64, value: &Value, author: Author) -> Result<()> {
     let one = Attributes::from_pairs([(attribute, value.clone())])?;
     only_known(&one, object.class())?;
-    valid(attribute, value)?;
+    valid(attribute, value, author)?;
     let allowed = match (attribute, value) {
+        (CKA_LABEL | CKA_ID | CKA_SUBJECT | CKA_START_DATE | CKA_END_DATE, _) => true,
+        // What is trusted is trusted for what it is: a wrapping key that came to decrypt would give
+        // away what others wrapped with it.
         (
-            CKA_LABEL | CKA_ID | CKA_SUBJECT | CKA_START_DATE | CKA_END_DATE | CKA_ENCRYPT
-            | CKA_DECRYPT | CKA_SIGN | CKA_SIGN_RECOVER | CKA_VERIFY | CKA_VERIFY_RECOVER
-            | CKA_WRAP | CKA_UNWRAP | CKA_DERIVE,
-            _,
-        ) => true,
+            CKA_ENCRYPT | CKA_DECRYPT | CKA_SIGN | CKA_SIGN_RECOVER | CKA_VERIFY
+            | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_UNWRAP | CKA_DERIVE | CKA_ENCAPSULATE
+            | CKA_DECAPSULATE,
+            Value::Boolean(on),
+        ) => {
+            !*on || author == Author::Officer
+                || object.attributes().is_true(attribute)
+                || !object.attributes().is_true(CKA_TRUSTED)
+        }
+        (CKA_TRUSTED, _) => author == Author::Officer,
         // These go one way only; to set what is set already is no change.
         (CKA_SENSITIVE | CKA_WRAP_WITH_TRUSTED, Value::Boolean(on)) => {
             *on || !object.attributes().is_true(attribute)

@@ -3,8 +3,10 @@
 use zeroize::Zeroize;
 
 use crate::attribute::Value;
+use crate::derivation::Scheme;
+use crate::key::Key as Named;
 use crate::request::Operation;
-use crate::{Attribute, Attributes};
+use crate::{Attribute, Attributes, Key};
 
 impl Operation {
     /// Whether it changes something, so that its request carries an operation
@@ -21,6 +23,7 @@ impl Operation {
                 | Self::Decrypt(_)
                 | Self::Encrypt(_)
                 | Self::Verify(_)
+                | Self::WrapKey(_)
                 | Self::ListIdentities(_)
                 | Self::Status(_)
                 | Self::Backup(_)
@@ -44,8 +47,33 @@ impl Operation {
             }
             Self::CreateObject(create) => wipe(&mut create.template),
             Self::Encrypt(encrypt) => encrypt.input.zeroize(),
+            Self::WrapKey(wrap) => {
+                wipe_key(&mut wrap.wrapping_key);
+                wipe_key(&mut wrap.key);
+            }
+            Self::UnwrapKey(unwrap) => wipe_key(&mut unwrap.unwrapping_key),
+            Self::DecapsulateKey(decapsulate) => wipe_key(&mut decapsulate.private_key),
+            Self::DeriveKey(derive) => {
+                wipe_key(&mut derive.base);
+                wipe_key(&mut derive.other);
+                match derive.derivation.as_mut().and_then(|how| how.scheme.as_mut()) {
+                    Some(Scheme::Data(data)) => {
+                        data.before.zeroize();
+                        data.after.zeroize();
+                    }
+                    Some(Scheme::Xor(data)) => data.zeroize(),
+                    Some(Scheme::Encryption(encrypted)) => encrypted.data.zeroize(),
+                    _ => {}
+                }
+            }
             _ => {}
         }
+    }
+}
+
+fn wipe_key(key: &mut Option<Key>) {
+    if let Some(Key { key: Some(Named::Plain(Attributes { attributes })) }) = key {
+        wipe(attributes);
     }
 }
 

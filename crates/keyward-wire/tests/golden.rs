@@ -246,6 +246,113 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("snapshot", Operation::Snapshot(Snapshot { scope: Scope::Usable.into(), life_s: 86_400 })),
         ("retire_key", Operation::RetireKey(RetireKey { unique_id: "0f".repeat(16) })),
+        wrap("wrap_key", wrapping::Scheme::RsaPkcs1(Done {})),
+        wrap("wrap_key-rsa_oaep", wrapping::Scheme::RsaOaep(oaep())),
+        wrap(
+            "wrap_key-rsa_aes",
+            wrapping::Scheme::RsaAes(RsaAes { bits: 256, oaep: Some(oaep()) }),
+        ),
+        wrap(
+            "wrap_key-aes_key_wrap",
+            wrapping::Scheme::AesKeyWrap(AesKeyWrap { padded: true, initial_value: vec![7; 8] }),
+        ),
+        wrap(
+            "wrap_key-block",
+            wrapping::Scheme::Block(Block {
+                cipher: BlockCipher::Aes.into(),
+                mode: Some(block::Mode::CbcPad(vec![7; 16])),
+            }),
+        ),
+        (
+            "unwrap_key",
+            Operation::UnwrapKey(UnwrapKey {
+                unwrapping_key: Some(plain()),
+                wrapping: Some(Wrapping { scheme: Some(wrapping::Scheme::RsaPkcs1(Done {})) }),
+                wrapped: vec![0x88; 32],
+                template: template.clone(),
+                mechanism: Some(1),
+            }),
+        ),
+        derive(
+            "derive_key",
+            derivation::Scheme::Ecdh(Agreement {
+                peer: vec![4; 65],
+                kdf: Hash::Sha256.into(),
+                shared: b"shared".to_vec(),
+            }),
+        ),
+        derive(
+            "derive_key-dh",
+            derivation::Scheme::Dh(Agreement { peer: vec![7; 256], ..Agreement::default() }),
+        ),
+        derive(
+            "derive_key-hkdf",
+            derivation::Scheme::Hkdf(Hkdf {
+                hash: Hash::Sha384.into(),
+                extract: true,
+                salt: b"salt".to_vec(),
+                salt_is_key: true,
+                expand: true,
+                info: b"info".to_vec(),
+            }),
+        ),
+        derive(
+            "derive_key-counter_mode",
+            derivation::Scheme::CounterMode(CounterMode {
+                prf: Some(counter_mode::Prf::Cmac(BlockCipher::Aes.into())),
+                fields: [
+                    counter_mode::field::Field::Counter(number()),
+                    counter_mode::field::Field::Length(number()),
+                    counter_mode::field::Field::LengthOfBlocks(number()),
+                    counter_mode::field::Field::Bytes(b"label".to_vec()),
+                ]
+                .map(|field| counter_mode::Field { field: Some(field) })
+                .to_vec(),
+            }),
+        ),
+        derive(
+            "derive_key-data",
+            derivation::Scheme::Data(Between { before: vec![1], after: vec![2] }),
+        ),
+        derive("derive_key-key", derivation::Scheme::Key(Done {})),
+        derive("derive_key-xor", derivation::Scheme::Xor(vec![3])),
+        derive("derive_key-extract", derivation::Scheme::Extract(21)),
+        derive("derive_key-digest", derivation::Scheme::Digest(Hash::Sha1.into())),
+        derive(
+            "derive_key-encryption",
+            derivation::Scheme::Encryption(EncryptedData {
+                block: Some(Block {
+                    cipher: BlockCipher::Aes.into(),
+                    mode: Some(block::Mode::Ecb(Done {})),
+                }),
+                data: vec![4; 16],
+            }),
+        ),
+        derive(
+            "derive_key-tls_prf",
+            derivation::Scheme::TlsPrf(TlsPrf {
+                hash: Hash::Sha256.into(),
+                label: b"master secret".to_vec(),
+                seed: vec![5; 64],
+                length: 48,
+                tells_version: true,
+            }),
+        ),
+        (
+            "encapsulate_key",
+            Operation::EncapsulateKey(EncapsulateKey {
+                public_key: Some(plain()),
+                template: template.clone(),
+            }),
+        ),
+        (
+            "decapsulate_key",
+            Operation::DecapsulateKey(DecapsulateKey {
+                private_key: Some(by_id()),
+                ciphertext: vec![0x88; 32],
+                template: template.clone(),
+            }),
+        ),
         ("create_object", Operation::CreateObject(CreateObject { template: template.clone() })),
         (
             "copy_object",
@@ -420,8 +527,31 @@ fn responses() -> Vec<(&'static str, Response)> {
             "key_pair",
             Answer::KeyPair(KeyPair { public_key: Some(object()), private_key: Some(object()) }),
         ),
-        ("object", Answer::Object(ObjectResult { object: Some(object()) })),
+        (
+            "object",
+            Answer::Object(ObjectResult { object: Some(object()), ..ObjectResult::default() }),
+        ),
+        (
+            "object-renewed",
+            Answer::Object(ObjectResult {
+                object: Some(object()),
+                sealed: vec![1, 0x66],
+                version: Vec::new(),
+            }),
+        ),
+        (
+            "object-version",
+            Answer::Object(ObjectResult { version: vec![3, 3], ..ObjectResult::default() }),
+        ),
         ("done", Answer::Done(Done {})),
+        ("wrapped", Answer::Wrapped(bytes())),
+        (
+            "encapsulated",
+            Answer::Encapsulated(EncapsulatedKey {
+                object: Some(object()),
+                ciphertext: vec![0x88; 32],
+            }),
+        ),
         ("token", Answer::Token(token())),
         ("token-policy", Answer::Token(TokenInfo { policy: Policy::Fips.into(), ..token() })),
         (
@@ -506,6 +636,39 @@ fn by_id() -> Key {
 
 fn by_blob() -> Key {
     Key { key: Some(key::Key::Sealed(vec![1, 0x66])) }
+}
+
+fn plain() -> Key {
+    Key { key: Some(key::Key::Plain(Attributes { attributes: attributes() })) }
+}
+
+fn oaep() -> RsaOaep {
+    RsaOaep { hash: Hash::Sha256.into(), mgf1_hash: Hash::Sha1.into(), label: b"label".to_vec() }
+}
+
+fn wrap(name: &'static str, scheme: wrapping::Scheme) -> (&'static str, Operation) {
+    let wrap = WrapKey {
+        wrapping_key: Some(by_blob()),
+        key: Some(by_id()),
+        wrapping: Some(Wrapping { scheme: Some(scheme) }),
+        mechanism: Some(0x2109),
+    };
+    (name, Operation::WrapKey(wrap))
+}
+
+fn number() -> counter_mode::Number {
+    counter_mode::Number { bits: 32, little_endian: true }
+}
+
+fn derive(name: &'static str, scheme: derivation::Scheme) -> (&'static str, Operation) {
+    let derive = DeriveKey {
+        base: Some(by_blob()),
+        other: Some(plain()),
+        derivation: Some(Derivation { scheme: Some(scheme) }),
+        template: attributes(),
+        mechanism: Some(0x1050),
+    };
+    (name, Operation::DeriveKey(derive))
 }
 
 fn sign(scheme: sign::Scheme) -> Operation {

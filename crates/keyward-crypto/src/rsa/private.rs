@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::ffi::{
     OUT_OF_MEMORY, Owned, Pkey, check, number, number_bytes, parse, unless_out_of_memory,
 };
+use crate::hmac::hmac;
+use crate::kdf::hkdf_expand;
 
 /// An RSA private key with its two primes and CRT values, all of them consistent.
 #[derive(Clone)]
@@ -276,6 +278,53 @@ impl RsaPrivateKey {
             ciphertext,
             Error::EncryptedDataInvalid,
         )
+    }
+
+    /// Takes RSAES-PKCS1-v1_5 off a wrapped key of a length that `fits` allows, in bytes.
+    ///
+    /// What the ciphertext holds makes no difference that whoever sent it could learn from
+    /// (implicit rejection, draft-irtf-cfrg-rsa-guidance): where there is no padding, or not a key
+    /// of such a length behind it, bytes come out that depend on nothing but the ciphertext and
+    /// this key, always the same ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DataLength`] if `ciphertext` has not k bytes, [`Error::DataInvalid`] if it is not
+    /// below the modulus, [`Error::ParameterInvalid`] if no length fits: all of them can be told
+    /// without the key.
+    pub fn unwrap_pkcs1(
+        &self,
+        ciphertext: &[u8],
+        fits: impl Fn(usize) -> bool,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        self.0.check_length(ciphertext, Error::DataLength)?;
+        if ciphertext >= self.0.modulus().as_slice() {
+            return Err(Error::DataInvalid);
+        }
+        let most = self.modulus_length() - PKCS1_OVERHEAD;
+        let lengths: Vec<usize> = (1..=most).filter(|length| fits(*length)).collect();
+        // Both are made whichever is taken.
+        let substitute = self.substitute(ciphertext, &lengths)?;
+        let decrypted = self.decrypt_pkcs1(ciphertext).ok();
+        Ok(match decrypted {
+            Some(key) if fits(key.len()) => key,
+            _ => substitute,
+        })
+    }
+
+    /// Bytes of one of the lengths, out of the ciphertext and this key.
+    fn substitute(&self, ciphertext: &[u8], lengths: &[usize]) -> Result<Zeroizing<Vec<u8>>> {
+        if lengths.is_empty() {
+            return Err(Error::ParameterInvalid("no key of that length fits into the RSA key"));
+        }
+        let private_exponent = self.components()?.private_exponent;
+        let secret = Zeroizing::new(Hash::Sha256.digest(&private_exponent));
+        let seed = hmac(Hash::Sha256, &secret, ciphertext);
+        let chosen = hkdf_expand(Hash::Sha256, &seed, b"keyward length", 8)?;
+        let chosen = chosen.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        // There are fewer than 2^16, so that none is likelier than another by much.
+        let length = lengths[(chosen % lengths.len() as u64) as usize];
+        hkdf_expand(Hash::Sha256, &seed, b"keyward key", length)
     }
 
     /// Decrypts by RSAES-OAEP (RFC 8017 section 7.1).

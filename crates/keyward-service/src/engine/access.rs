@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use keyward_token::Stage;
 use keyward_token::mechanism::Policy;
+use keyward_token::rules::Author;
 use keyward_wire::{Error, ErrorCode, LoginMode, Result, Scope};
 
 use super::{Call, Engine};
@@ -126,6 +127,14 @@ impl Access {
     /// Which mechanisms and keys the token offers.
     pub(super) fn policy(&self) -> Policy {
         self.token.record.policy_in_force()
+    }
+
+    /// In whose name objects are made and changed.
+    pub(super) fn author(&self) -> Author {
+        match self.rights {
+            Rights::Officer => Author::Officer,
+            Rights::User | Rights::Public => Author::User,
+        }
     }
 
     /// Where wrong PINs of an identity are counted.

@@ -180,6 +180,9 @@ impl Engine {
                     })
                     .await
             }
+            Some(wire::key::Key::Plain(_)) => {
+                Err(malformed("a key that only the client has works there"))
+            }
             None => Err(malformed("the request names no key")),
         }
     }
@@ -218,7 +221,7 @@ fn always_authenticates(object: &Object) -> bool {
     object.attributes().is_true(CKA_ALWAYS_AUTHENTICATE)
 }
 
-fn no_key() -> Error {
+pub(super) fn no_key() -> Error {
     Error::new(
         ErrorCode::KeyHandleInvalid,
         "there is no such key (was it retired?), or it is private and the user has not logged in",

@@ -4,6 +4,8 @@ mod access;
 mod admin;
 mod backup;
 mod catalogue;
+mod derivation;
+mod encapsulation;
 mod identities;
 mod keys;
 mod objects;
@@ -14,6 +16,7 @@ mod sealed;
 mod snapshot;
 mod tickets;
 mod tokens;
+mod wrapping;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -332,6 +335,10 @@ impl Engine {
                 let access = self.access(call)?;
                 self.verify(call, access, verify).await
             }
+            Operation::WrapKey(wrap) => {
+                let access = self.access(call)?;
+                self.wrap_key(call, access, wrap).await
+            }
             _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
         }
     }
@@ -343,6 +350,10 @@ impl Engine {
             Operation::Login(login) => self.login(call, login).await,
             Operation::GenerateKey(generate) => self.generate_key(call, generate).await,
             Operation::GenerateKeyPair(generate) => self.generate_key_pair(call, generate).await,
+            Operation::DeriveKey(derive) => self.derive_key(call, derive).await,
+            Operation::EncapsulateKey(send) => self.encapsulate_key(call, send).await,
+            Operation::DecapsulateKey(open) => self.decapsulate_key(call, open).await,
+            Operation::UnwrapKey(unwrap) => self.unwrap_key(call, unwrap).await,
             Operation::CreateObject(create) => self.create_object(call, create).await,
             Operation::CopyObject(copy) => self.copy_object(call, copy),
             Operation::SetAttributes(set) => self.set_attributes(call, set),

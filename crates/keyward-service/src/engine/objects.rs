@@ -1,6 +1,6 @@
 //! Objects: made, copied, changed, destroyed.
 
-use cryptoki_sys::CKM_EC_KEY_PAIR_GEN;
+use cryptoki_sys::{CKM_DH_PKCS_KEY_PAIR_GEN, CKM_RSA_PKCS_KEY_PAIR_GEN};
 use keyward_token::{Attributes, Object, Stage, rules};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
@@ -36,8 +36,10 @@ impl Engine {
         let (uid, deadline) = (call.identity.uid, call.deadline);
         let work = move || rules::generate_key_pair(mechanism, public_template, private_template);
         let (mut public, mut private) = match mechanism {
-            CKM_EC_KEY_PAIR_GEN => self.workers.run(uid, deadline, work).await?,
-            _ => self.workers.run_slow(uid, deadline, work).await?,
+            CKM_RSA_PKCS_KEY_PAIR_GEN | CKM_DH_PKCS_KEY_PAIR_GEN => {
+                self.workers.run_slow(uid, deadline, work).await?
+            }
+            _ => self.workers.run(uid, deadline, work).await?,
         };
         if stage != Stage::Current && !(public.is_token_object() && private.is_token_object()) {
             return Err(Error::new(
@@ -78,10 +80,11 @@ impl Engine {
     ) -> Result<Plan> {
         let access = self.access(call)?;
         let template = Attributes::try_from(create.template.clone())?;
+        let author = access.author();
         // Private keys are checked, which takes a processor.
         let object = self
             .workers
-            .run(call.identity.uid, call.deadline, move || rules::create(template))
+            .run(call.identity.uid, call.deadline, move || rules::create(template, author))
             .await?;
         self.plan_new(call, &access, object)
     }
@@ -105,7 +108,7 @@ impl Engine {
         let object = match self.source(call, &access, set.object.as_ref())? {
             Source::Token(stored) => {
                 access.may_write()?;
-                let changed = rules::change(&stored.object, &template)?;
+                let changed = rules::change(&stored.object, &template, access.author())?;
                 let view = fitting_view(&stored.unique_id, &changed)?;
                 let path = paths::object(access.token.id, &stored.unique_id);
                 changes.replace(path, stored.version, encode(&changed).to_vec());
@@ -113,12 +116,13 @@ impl Engine {
                 view
             }
             Source::Session(object) => {
-                let changed = rules::change(&object, &template)?;
+                let changed = rules::change(&object, &template, access.author())?;
                 self.place(call, &access, changed, &mut changes)?
             }
         };
         let subject = object.unique_id.clone();
-        let result = Answered::Object(wire::ObjectResult { object: Some(object) });
+        let result =
+            Answered::Object(wire::ObjectResult { object: Some(object), ..Default::default() });
         Ok(Plan::new(changes, access.answer(Some(result))).about(subject))
     }
 
@@ -149,10 +153,22 @@ impl Engine {
     }
 
     fn plan_new(&self, call: &Call, access: &Access, object: Object) -> Result<Plan> {
+        self.plan_made(call, access, object, Default::default())
+    }
+
+    /// The plan for a new object. Of the key that it came out of: its blob, if it was renewed, and
+    /// the version that it begins with, if the host wants to know.
+    pub(super) fn plan_made(
+        &self,
+        call: &Call,
+        access: &Access,
+        object: Object,
+        (sealed, version): (Vec<u8>, Vec<u8>),
+    ) -> Result<Plan> {
         let mut changes = Changes::default();
         let object = self.place(call, access, object, &mut changes)?;
         let subject = object.unique_id.clone();
-        let result = Answered::Object(wire::ObjectResult { object: Some(object) });
+        let result = Answered::Object(wire::ObjectResult { object: Some(object), sealed, version });
         Ok(Plan::new(changes, access.answer(Some(result))).about(subject))
     }
 
@@ -202,6 +218,9 @@ impl Engine {
                     return Err(no_object());
                 }
                 Ok(Source::Session(opened.object))
+            }
+            Some(wire::key::Key::Plain(_)) => {
+                Err(malformed("an object that only the client has is changed there"))
             }
             None => Err(malformed("the request names no object")),
         }

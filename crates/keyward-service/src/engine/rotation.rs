@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use keyward_token::certificate::Parts;
 use keyward_token::key::PublicKey;
+use keyward_token::rules::Author;
 use keyward_token::{Attributes, Object, Stage, rules};
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
@@ -225,7 +226,7 @@ fn private_key<'a>(access: &'a Access, unique_id: &str) -> Result<&'a Object> {
 fn certificate_object(mut template: Attributes) -> Result<Object> {
     template.set(CKA_CLASS, CKO_CERTIFICATE);
     template.set(CKA_TOKEN, true);
-    rules::create(template)
+    rules::create(template, Author::User)
 }
 
 /// Whether a certificate is for a private key.
@@ -236,7 +237,7 @@ fn is_for(certificate: &Object, key: &Object) -> bool {
 }
 
 fn relabel(object: &Object, label: &[u8]) -> Result<Object> {
-    rules::change(object, &Attributes::from_pairs([(CKA_LABEL, label.into())])?)
+    rules::change(object, &Attributes::from_pairs([(CKA_LABEL, label.into())])?, Author::User)
 }
 
 fn replace(

@@ -8,6 +8,7 @@ mod common;
 #[path = "../../../../tests/common/etcd.rs"]
 mod etcd;
 mod identities;
+mod keys_of_keys;
 mod login;
 mod objects;
 mod outages;

@@ -1,14 +1,19 @@
 //! What a key does: from an object's attributes to AWS-LC and back.
 
+mod derivation;
 mod message;
 mod private;
 mod public;
 mod secret;
+mod wrapping;
 
 pub use message::Message;
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub use secret::SecretKey;
+pub(crate) use secret::{Lengths, lengths};
+pub(crate) use wrapping::wrapped_key_invalid;
+pub use wrapping::{wrap, wrapped_length};
 
 use cryptoki_sys::*;
 use keyward_crypto::Error as CryptoError;
@@ -19,6 +24,15 @@ use keyward_wire::{Error, ErrorCode, Result};
 
 use crate::attribute::{self, Attributes, value_invalid};
 use crate::object::Object;
+
+/// The key that another comes out of, ready for use.
+#[derive(Clone, Copy, Debug)]
+pub enum WorkingKey<'a> {
+    /// It unwraps, or agrees with the other side's.
+    Private(&'a PrivateKey),
+    /// It unwraps, or others are derived from it.
+    Secret(&'a SecretKey),
+}
 
 impl Object {
     /// How long a signature by this key is, in bytes; from its public half.

@@ -102,6 +102,45 @@ impl PrivateKey {
         }
     }
 
+    /// The key in a DER PrivateKeyInfo (PKCS#8), as a wrapped key holds it.
+    ///
+    /// # Errors
+    /// CKR_KEY_TYPE_INCONSISTENT if it is no key of that type, CKR_ATTRIBUTE_VALUE_INVALID if it
+    /// does not parse or is not valid.
+    pub fn from_pkcs8_der(key_type: u64, der: &[u8]) -> Result<Self> {
+        match key_type {
+            CKK_RSA => RsaPrivateKey::from_pkcs8_der(der).map(Self::Rsa),
+            CKK_EC => EcPrivateKey::from_pkcs8_der(der).map(Self::Ec),
+            CKK_EC_EDWARDS => Ed25519PrivateKey::from_pkcs8_der(der).map(Self::Ed25519),
+            CKK_EC_MONTGOMERY => X25519PrivateKey::from_pkcs8_der(der).map(Self::X25519),
+            CKK_ML_DSA => MlDsaPrivateKey::from_pkcs8_der(der).map(Self::MlDsa),
+            CKK_ML_KEM => MlKemPrivateKey::from_pkcs8_der(der).map(Self::MlKem),
+            _ => return Err(type_inconsistent("of a type that is wrapped")),
+        }
+        .map_err(from_crypto)
+    }
+
+    /// The key in a DER PrivateKeyInfo (PKCS#8).
+    ///
+    /// # Errors
+    /// CKR_KEY_NOT_WRAPPABLE for DSA and Diffie-Hellman.
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(match self {
+            Self::Rsa(key) => key.to_pkcs8_der(),
+            Self::Ec(key) => key.to_pkcs8_der(),
+            Self::Ed25519(key) => key.to_pkcs8_der(),
+            Self::X25519(key) => key.to_pkcs8_der(),
+            Self::MlDsa(key) => key.to_pkcs8_der(),
+            Self::MlKem(key) => key.to_pkcs8_der(),
+            Self::Dsa(_) | Self::Dh(_) => {
+                return Err(Error::new(
+                    ErrorCode::KeyNotWrappable,
+                    "private keys of that type are not wrapped",
+                ));
+            }
+        })
+    }
+
     /// The public half.
     ///
     /// # Errors

@@ -263,6 +263,15 @@ impl PublicKey {
         .map_err(from_crypto)
     }
 
+    /// How long the ciphertext is that carries a secret, in bytes; 0 if the key is no ML-KEM key.
+    #[must_use]
+    pub fn ciphertext_length(&self) -> usize {
+        match self {
+            Self::MlKem(key) => key.set().ciphertext_length(),
+            _ => 0,
+        }
+    }
+
     /// Draws a secret: the ML-KEM ciphertext that carries it, and the secret.
     ///
     /// # Errors

@@ -234,6 +234,11 @@ impl SecretKey {
         data.map_err(encrypted)
     }
 
+    /// The block cipher's key that it is.
+    pub(crate) fn block(&self) -> Result<BlockKey> {
+        self.block_key().map(|(_, key)| key)
+    }
+
     fn aes(&self) -> Result<BlockKey> {
         match self.block_key()? {
             (BlockCipher::Aes, key) => Ok(key),

@@ -6,7 +6,10 @@ use cryptoki_sys::*;
 use keyward_crypto::digest::Hash;
 use keyward_wire::{Error, ErrorCode, Result};
 
-use super::{BlockMode, EncryptionScheme, Family, ModeName, SignatureScheme, find};
+use super::{
+    BlockMode, DerivationScheme, Derived, EncryptionScheme, Family, ModeName, SignatureScheme,
+    WrappingScheme, find,
+};
 
 /// The mechanism of a signature or code: the one that the request names, if it makes such a scheme
 /// and input, else the one that takes the input as it is.
@@ -63,6 +66,68 @@ pub fn of_encryption(named: Option<u64>, scheme: &EncryptionScheme) -> Result<u6
         _ => false,
     };
     if fits { Ok(number) } else { Err(other(number)) }
+}
+
+/// The mechanism of a wrapped key, as [`of_signature`].
+///
+/// # Errors
+/// As [`of_signature`].
+pub fn of_wrapping(named: Option<u64>, scheme: &WrappingScheme) -> Result<u64> {
+    let numbers: &[u64] = match scheme {
+        WrappingScheme::Encryption(scheme) => return of_encryption(named, scheme),
+        WrappingScheme::KeyWrap { padded: false, .. } => &[CKM_AES_KEY_WRAP],
+        WrappingScheme::KeyWrap { padded: true, .. } => {
+            &[CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD]
+        }
+        WrappingScheme::RsaAes { .. } => &[CKM_RSA_AES_KEY_WRAP],
+    };
+    one_of(named, numbers)
+}
+
+/// The mechanism of a derived key, as [`of_signature`].
+///
+/// # Errors
+/// As [`of_signature`].
+pub fn of_derivation(named: Option<u64>, scheme: &DerivationScheme) -> Result<u64> {
+    let digest;
+    let numbers: &[u64] = match scheme {
+        DerivationScheme::Ecdh { .. } => &[CKM_ECDH1_DERIVE, CKM_ECDH1_COFACTOR_DERIVE],
+        DerivationScheme::Dh { .. } => &[CKM_DH_PKCS_DERIVE],
+        DerivationScheme::Hkdf { .. } => &[CKM_HKDF_DERIVE, CKM_HKDF_DATA],
+        DerivationScheme::CounterMode { .. } => &[CKM_SP800_108_COUNTER_KDF],
+        DerivationScheme::Data { before, .. } if before.is_empty() => {
+            &[CKM_CONCATENATE_BASE_AND_DATA, CKM_CONCATENATE_DATA_AND_BASE]
+        }
+        DerivationScheme::Data { .. } => &[CKM_CONCATENATE_DATA_AND_BASE],
+        DerivationScheme::Key => &[CKM_CONCATENATE_BASE_AND_KEY],
+        DerivationScheme::Xor(_) => &[CKM_XOR_BASE_AND_DATA],
+        DerivationScheme::Extract(_) => &[CKM_EXTRACT_KEY_FROM_KEY],
+        DerivationScheme::Digest(hash) => {
+            digest = [family_number(|family| family == Family::Derivation(Derived::Digest(*hash)))];
+            &digest
+        }
+        DerivationScheme::Encryption { scheme, .. } => match scheme {
+            EncryptionScheme::Block { mode: BlockMode::Ecb, .. } => &[CKM_AES_ECB_ENCRYPT_DATA],
+            _ => &[CKM_AES_CBC_ENCRYPT_DATA],
+        },
+        DerivationScheme::TlsPrf { length: None, .. } => &[CKM_TLS12_KDF, CKM_TLS_KDF],
+        DerivationScheme::TlsPrf { label, .. } if label.starts_with(b"extended") => {
+            &[CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH]
+        }
+        DerivationScheme::TlsPrf { .. } => {
+            &[CKM_TLS12_MASTER_KEY_DERIVE, CKM_TLS12_MASTER_KEY_DERIVE_DH]
+        }
+    };
+    one_of(named, numbers)
+}
+
+/// The named one, if it is one of these; the first of them if none is named.
+fn one_of(named: Option<u64>, numbers: &[u64]) -> Result<u64> {
+    match named {
+        None => Ok(numbers.first().copied().unwrap_or(CKM_VENDOR_DEFINED)),
+        Some(number) if numbers.contains(&number) => Ok(number),
+        Some(number) => Err(other(number)),
+    }
 }
 
 fn is_digest_info(hash: Hash, input: &[u8]) -> bool {

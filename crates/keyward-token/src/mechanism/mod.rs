@@ -3,22 +3,26 @@
 //! [`REGISTRY`] is the one list: C_GetMechanismList, C_GetMechanismInfo and the operations all come
 //! from it, so that nothing is listed that does not work. [`PREPARED`] has those that no call reaches
 //! yet: each moves to the first list when its way through module, wire and service is there. What
-//! they do is in keyward-crypto; signatures, codes and encryption are in `key` too, derivation and
-//! CKM_RSA_AES_KEY_WRAP are not.
+//! they do is in keyward-crypto and in `key`.
 
 pub mod declared;
+mod derivation;
 mod parameter;
 mod policy;
 mod registry;
 mod scheme;
 mod wire;
+mod wire_derivation;
+mod wrapping;
 
+pub use derivation::{DerivationScheme, HkdfSalt, Kdf, PrfName};
 pub use parameter::{DataField, Parameter, Salt};
 pub use policy::{Offer, Policy};
 pub use registry::{PREPARED, REGISTRY};
 pub use scheme::{
     BlockMode, EncryptionScheme, MuHash, Preparation, SignatureScheme, Signing, key_type_of_hmac,
 };
+pub use wrapping::WrappingScheme;
 
 use cryptoki_sys::*;
 use keyward_crypto::digest::Hash;
@@ -150,6 +154,13 @@ pub enum Derived {
     Extract,
     /// The digest of the key.
     Digest(Hash),
+    /// Data that the key encrypts.
+    Encryption {
+        /// The cipher.
+        cipher: BlockCipher,
+        /// By CBC; else by ECB.
+        cbc: bool,
+    },
     /// The master secret of TLS 1.2.
     Tls12Master,
     /// The same, bound to the handshake (RFC 7627).

@@ -118,6 +118,13 @@ pub enum Parameter {
     },
     /// CK_KEY_DERIVATION_STRING_DATA.
     StringData(Zeroizing<Vec<u8>>),
+    /// CK_KEY_DERIVATION_STRING_DATA or CK_AES_CBC_ENCRYPT_DATA_PARAMS: what the key encrypts.
+    Encryption {
+        /// With CBC.
+        iv: Option<Vec<u8>>,
+        /// The data.
+        data: Zeroizing<Vec<u8>>,
+    },
     /// CK_OBJECT_HANDLE: another key, which the caller finds.
     Key(u64),
     /// CK_TLS12_MASTER_KEY_DERIVE_PARAMS.
@@ -205,6 +212,7 @@ impl fmt::Debug for Parameter {
             Self::Hkdf { .. } => "Hkdf",
             Self::CounterMode { .. } => "CounterMode",
             Self::StringData(_) => "StringData",
+            Self::Encryption { .. } => "Encryption",
             Self::Key(_) => "Key",
             Self::TlsMaster { .. } => "TlsMaster",
             Self::TlsExtendedMaster { .. } => "TlsExtendedMaster",

@@ -23,6 +23,7 @@ const NONE: (u64, u64) = (0, 0);
 const SIGN: u64 = CKF_SIGN | CKF_VERIFY | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY;
 const RECOVER: u64 = CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER;
 const CRYPT: u64 = CKF_ENCRYPT | CKF_DECRYPT;
+const MESSAGES: u64 = CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT;
 const WRAP: u64 = CKF_WRAP | CKF_UNWRAP;
 const EC_FLAGS: u64 = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 const OKP_FLAGS: u64 = CKF_EC_F_P | CKF_EC_OID | CKF_EC_CURVENAME;
@@ -61,11 +62,12 @@ const fn triple_des(mode: ModeName) -> Family {
 pub const REGISTRY: &[Mechanism] = registry! {
     CKM_RSA_PKCS_KEY_PAIR_GEN Family::PairGeneration(CKK_RSA), RSA, CKF_GENERATE_KEY_PAIR, false;
     CKM_EC_KEY_PAIR_GEN Family::PairGeneration(CKK_EC), EC, CKF_GENERATE_KEY_PAIR | EC_FLAGS, false;
-    CKM_RSA_PKCS Family::RsaPkcs(None), RSA, SIGN | RECOVER | CRYPT, true;
+    CKM_RSA_PKCS Family::RsaPkcs(None), RSA, SIGN | RECOVER | CRYPT | WRAP, true;
     CKM_RSA_PKCS_PSS Family::RsaPss(None), RSA, SIGN, true;
     CKM_ECDSA Family::Ecdsa(None), EC, SIGN | EC_FLAGS, true;
     CKM_RSA_X_509 Family::RsaX509, RSA, SIGN | RECOVER | CRYPT, false;
-    CKM_RSA_PKCS_OAEP Family::RsaOaep, RSA, CRYPT, false;
+    CKM_RSA_PKCS_OAEP Family::RsaOaep, RSA, CRYPT | WRAP, false;
+    CKM_RSA_AES_KEY_WRAP Family::RsaAesKeyWrap, RSA, WRAP, false;
     CKM_SHA1_RSA_PKCS Family::RsaPkcs(Some(Hash::Sha1)), RSA, SIGN, false;
     CKM_SHA224_RSA_PKCS Family::RsaPkcs(Some(Hash::Sha224)), RSA, SIGN, false;
     CKM_SHA256_RSA_PKCS Family::RsaPkcs(Some(Hash::Sha256)), RSA, SIGN, false;
@@ -144,12 +146,15 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_SHA3_512_HMAC_GENERAL hmac_general(Hash::Sha3_512), SECRET, SIGN, false;
     CKM_AES_CMAC Family::Cmac { cipher: BlockCipher::Aes, general: false }, AES, SIGN, false;
     CKM_AES_CMAC_GENERAL Family::Cmac { cipher: BlockCipher::Aes, general: true }, AES, SIGN, false;
-    CKM_AES_ECB aes(ModeName::Ecb), AES, CRYPT, false;
-    CKM_AES_CBC aes(ModeName::Cbc), AES, CRYPT, false;
-    CKM_AES_CBC_PAD aes(ModeName::CbcPad), AES, CRYPT, false;
+    CKM_AES_ECB aes(ModeName::Ecb), AES, CRYPT | WRAP, false;
+    CKM_AES_CBC aes(ModeName::Cbc), AES, CRYPT | WRAP, false;
+    CKM_AES_CBC_PAD aes(ModeName::CbcPad), AES, CRYPT | WRAP, false;
     CKM_AES_CTR aes(ModeName::Ctr), AES, CRYPT, false;
-    CKM_AES_GCM aes(ModeName::Gcm), AES, CRYPT, false;
-    CKM_AES_CCM aes(ModeName::Ccm), AES, CRYPT, false;
+    CKM_AES_GCM aes(ModeName::Gcm), AES, CRYPT | MESSAGES | WRAP, false;
+    CKM_AES_CCM aes(ModeName::Ccm), AES, CRYPT | MESSAGES | WRAP, false;
+    CKM_AES_KEY_WRAP Family::KeyWrap { padded: false }, AES, WRAP, false;
+    CKM_AES_KEY_WRAP_KWP Family::KeyWrap { padded: true }, AES, WRAP, false;
+    CKM_AES_KEY_WRAP_PAD Family::KeyWrap { padded: true }, AES, WRAP, false;
     CKM_DES2_KEY_GEN Family::SecretGeneration(CKK_DES2), DES2, CKF_GENERATE, false;
     CKM_DES3_KEY_GEN Family::SecretGeneration(CKK_DES3), DES3, CKF_GENERATE, false;
     CKM_MD5_RSA_PKCS Family::RsaPkcs(Some(Hash::Md5)), RSA, SIGN, false;
@@ -159,53 +164,15 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_DES3_CMAC Family::Cmac { cipher: BlockCipher::TripleDes, general: false }, DES, SIGN, false;
     CKM_DES3_CMAC_GENERAL
         Family::Cmac { cipher: BlockCipher::TripleDes, general: true }, DES, SIGN, false;
-    CKM_DES3_ECB triple_des(ModeName::Ecb), DES, CRYPT, false;
-    CKM_DES3_CBC triple_des(ModeName::Cbc), DES, CRYPT, false;
-    CKM_DES3_CBC_PAD triple_des(ModeName::CbcPad), DES, CRYPT, false;
-};
-
-/// Mechanisms that no call reaches yet, with the flags that they will have. They are not offered.
-pub const PREPARED: &[Mechanism] = registry! {
-    CKM_EC_EDWARDS_KEY_PAIR_GEN
-        Family::PairGeneration(CKK_EC_EDWARDS), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS, false;
+    CKM_DES3_ECB triple_des(ModeName::Ecb), DES, CRYPT | WRAP, false;
+    CKM_DES3_CBC triple_des(ModeName::Cbc), DES, CRYPT | WRAP, false;
+    CKM_DES3_CBC_PAD triple_des(ModeName::CbcPad), DES, CRYPT | WRAP, false;
     CKM_EC_MONTGOMERY_KEY_PAIR_GEN
         Family::PairGeneration(CKK_EC_MONTGOMERY), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS,
         false;
-    CKM_ML_DSA_KEY_PAIR_GEN
-        Family::PairGeneration(CKK_ML_DSA), ML_DSA, CKF_GENERATE_KEY_PAIR, false;
-    CKM_ML_KEM_KEY_PAIR_GEN
-        Family::PairGeneration(CKK_ML_KEM), ML_KEM, CKF_GENERATE_KEY_PAIR, false;
-    CKM_DSA_KEY_PAIR_GEN Family::PairGeneration(CKK_DSA), DSA, CKF_GENERATE_KEY_PAIR, false;
-    CKM_DH_PKCS_KEY_PAIR_GEN Family::PairGeneration(CKK_DH), DH, CKF_GENERATE_KEY_PAIR, false;
     CKM_HKDF_KEY_GEN Family::SecretGeneration(CKK_HKDF), SECRET, CKF_GENERATE, false;
-
-    CKM_EDDSA Family::Eddsa, CURVE_25519, SIGN | OKP_FLAGS, false;
-    CKM_ML_DSA Family::MlDsa, ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA Family::HashMlDsa(None), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA224 Family::HashMlDsa(Some(Hash::Sha224)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA256 Family::HashMlDsa(Some(Hash::Sha256)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA384 Family::HashMlDsa(Some(Hash::Sha384)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA512 Family::HashMlDsa(Some(Hash::Sha512)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_224 Family::HashMlDsa(Some(Hash::Sha3_224)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_256 Family::HashMlDsa(Some(Hash::Sha3_256)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_384 Family::HashMlDsa(Some(Hash::Sha3_384)), ML_DSA, SIGN, false;
-    CKM_HASH_ML_DSA_SHA3_512 Family::HashMlDsa(Some(Hash::Sha3_512)), ML_DSA, SIGN, false;
-    CKM_ML_KEM Family::MlKem, ML_KEM, CKF_ENCAPSULATE | CKF_DECAPSULATE, false;
-    CKM_DSA Family::Dsa(None), DSA, SIGN, false;
-    CKM_DSA_SHA1 Family::Dsa(Some(Hash::Sha1)), DSA, SIGN, false;
-    CKM_DSA_SHA224 Family::Dsa(Some(Hash::Sha224)), DSA, SIGN, false;
-    CKM_DSA_SHA256 Family::Dsa(Some(Hash::Sha256)), DSA, SIGN, false;
-    CKM_DSA_SHA384 Family::Dsa(Some(Hash::Sha384)), DSA, SIGN, false;
-    CKM_DSA_SHA512 Family::Dsa(Some(Hash::Sha512)), DSA, SIGN, false;
-
-    CKM_AES_KEY_WRAP Family::KeyWrap { padded: false }, AES, WRAP | CRYPT, false;
-    CKM_AES_KEY_WRAP_KWP Family::KeyWrap { padded: true }, AES, WRAP | CRYPT, false;
-    CKM_AES_KEY_WRAP_PAD Family::KeyWrap { padded: true }, AES, WRAP | CRYPT, false;
-    CKM_RSA_AES_KEY_WRAP Family::RsaAesKeyWrap, RSA, WRAP, false;
-
     CKM_ECDH1_DERIVE Family::Derivation(Derived::Ecdh), EC, CKF_DERIVE | EC_FLAGS, false;
     CKM_ECDH1_COFACTOR_DERIVE Family::Derivation(Derived::Ecdh), EC, CKF_DERIVE | EC_FLAGS, false;
-    CKM_DH_PKCS_DERIVE Family::Derivation(Derived::Dh), DH, CKF_DERIVE, false;
     CKM_HKDF_DERIVE Family::Derivation(Derived::Hkdf), SECRET, CKF_DERIVE, false;
     CKM_HKDF_DATA Family::Derivation(Derived::Hkdf), SECRET, CKF_DERIVE, false;
     CKM_SP800_108_COUNTER_KDF Family::Derivation(Derived::CounterMode), SECRET, CKF_DERIVE, false;
@@ -218,12 +185,26 @@ pub const PREPARED: &[Mechanism] = registry! {
     CKM_EXTRACT_KEY_FROM_KEY Family::Derivation(Derived::Extract), SECRET, CKF_DERIVE, false;
     CKM_SHA1_KEY_DERIVATION
         Family::Derivation(Derived::Digest(Hash::Sha1)), SECRET, CKF_DERIVE, false;
+    CKM_SHA224_KEY_DERIVATION
+        Family::Derivation(Derived::Digest(Hash::Sha224)), SECRET, CKF_DERIVE, false;
     CKM_SHA256_KEY_DERIVATION
         Family::Derivation(Derived::Digest(Hash::Sha256)), SECRET, CKF_DERIVE, false;
     CKM_SHA384_KEY_DERIVATION
         Family::Derivation(Derived::Digest(Hash::Sha384)), SECRET, CKF_DERIVE, false;
     CKM_SHA512_KEY_DERIVATION
         Family::Derivation(Derived::Digest(Hash::Sha512)), SECRET, CKF_DERIVE, false;
+    CKM_SHA3_256_KEY_DERIVATION
+        Family::Derivation(Derived::Digest(Hash::Sha3_256)), SECRET, CKF_DERIVE, false;
+    CKM_SHA3_384_KEY_DERIVATION
+        Family::Derivation(Derived::Digest(Hash::Sha3_384)), SECRET, CKF_DERIVE, false;
+    CKM_SHA3_512_KEY_DERIVATION
+        Family::Derivation(Derived::Digest(Hash::Sha3_512)), SECRET, CKF_DERIVE, false;
+    CKM_AES_ECB_ENCRYPT_DATA
+        Family::Derivation(Derived::Encryption { cipher: BlockCipher::Aes, cbc: false }), AES,
+        CKF_DERIVE, false;
+    CKM_AES_CBC_ENCRYPT_DATA
+        Family::Derivation(Derived::Encryption { cipher: BlockCipher::Aes, cbc: true }), AES,
+        CKF_DERIVE, false;
     CKM_TLS12_MASTER_KEY_DERIVE Family::Derivation(Derived::Tls12Master), SECRET, CKF_DERIVE, false;
     CKM_TLS12_MASTER_KEY_DERIVE_DH
         Family::Derivation(Derived::Tls12Master), SECRET, CKF_DERIVE, false;
@@ -233,7 +214,37 @@ pub const PREPARED: &[Mechanism] = registry! {
         Family::Derivation(Derived::Tls12ExtendedMaster), SECRET, CKF_DERIVE, false;
     CKM_TLS12_KDF Family::Derivation(Derived::TlsKdf), SECRET, CKF_DERIVE, false;
     CKM_TLS_KDF Family::Derivation(Derived::TlsKdf), SECRET, CKF_DERIVE, false;
+    CKM_EC_EDWARDS_KEY_PAIR_GEN
+        Family::PairGeneration(CKK_EC_EDWARDS), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS, false;
+    CKM_ML_DSA_KEY_PAIR_GEN
+        Family::PairGeneration(CKK_ML_DSA), ML_DSA, CKF_GENERATE_KEY_PAIR, false;
+    CKM_ML_KEM_KEY_PAIR_GEN
+        Family::PairGeneration(CKK_ML_KEM), ML_KEM, CKF_GENERATE_KEY_PAIR, false;
+    CKM_EDDSA Family::Eddsa, CURVE_25519, SIGN | OKP_FLAGS, false;
+    CKM_ML_DSA Family::MlDsa, ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA Family::HashMlDsa(None), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA224 Family::HashMlDsa(Some(Hash::Sha224)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA256 Family::HashMlDsa(Some(Hash::Sha256)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA384 Family::HashMlDsa(Some(Hash::Sha384)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA512 Family::HashMlDsa(Some(Hash::Sha512)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_224 Family::HashMlDsa(Some(Hash::Sha3_224)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_256 Family::HashMlDsa(Some(Hash::Sha3_256)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_384 Family::HashMlDsa(Some(Hash::Sha3_384)), ML_DSA, SIGN, false;
+    CKM_HASH_ML_DSA_SHA3_512 Family::HashMlDsa(Some(Hash::Sha3_512)), ML_DSA, SIGN, false;
+    CKM_ML_KEM Family::MlKem, ML_KEM, CKF_ENCAPSULATE | CKF_DECAPSULATE, false;
+    CKM_DSA_KEY_PAIR_GEN Family::PairGeneration(CKK_DSA), DSA, CKF_GENERATE_KEY_PAIR, false;
+    CKM_DH_PKCS_KEY_PAIR_GEN Family::PairGeneration(CKK_DH), DH, CKF_GENERATE_KEY_PAIR, false;
+    CKM_DSA Family::Dsa(None), DSA, SIGN, false;
+    CKM_DSA_SHA1 Family::Dsa(Some(Hash::Sha1)), DSA, SIGN, false;
+    CKM_DSA_SHA224 Family::Dsa(Some(Hash::Sha224)), DSA, SIGN, false;
+    CKM_DSA_SHA256 Family::Dsa(Some(Hash::Sha256)), DSA, SIGN, false;
+    CKM_DSA_SHA384 Family::Dsa(Some(Hash::Sha384)), DSA, SIGN, false;
+    CKM_DSA_SHA512 Family::Dsa(Some(Hash::Sha512)), DSA, SIGN, false;
+    CKM_DH_PKCS_DERIVE Family::Derivation(Derived::Dh), DH, CKF_DERIVE, false;
 };
+
+/// Mechanisms that no call reaches yet, with the flags that they will have. They are not offered.
+pub const PREPARED: &[Mechanism] = registry! {};
 
 #[cfg(test)]
 mod tests {

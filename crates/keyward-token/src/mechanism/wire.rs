@@ -10,13 +10,13 @@ use super::{BlockCipher, BlockMode, EncryptionScheme, SignatureScheme, parameter
 /// The two names of each hash.
 macro_rules! hashes {
     ($($ours:ident $theirs:ident,)*) => {
-        fn hash_to_wire(hash: Hash) -> i32 {
+        pub(super) fn hash_to_wire(hash: Hash) -> i32 {
             (match hash {
                 $(Hash::$ours => wire::Hash::$theirs,)*
             }) as i32
         }
 
-        fn hash_from_wire(hash: i32) -> Result<Hash> {
+        pub(super) fn hash_from_wire(hash: i32) -> Result<Hash> {
             Ok(match wire::Hash::try_from(hash) {
                 $(Ok(wire::Hash::$theirs) => Hash::$ours,)*
                 Ok(wire::Hash::Unspecified) | Err(_) => {
@@ -42,14 +42,14 @@ hashes! {
     Sha3_512 Sha3512,
 }
 
-fn cipher_to_wire(cipher: BlockCipher) -> i32 {
+pub(super) fn cipher_to_wire(cipher: BlockCipher) -> i32 {
     (match cipher {
         BlockCipher::Aes => wire::BlockCipher::Aes,
         BlockCipher::TripleDes => wire::BlockCipher::TripleDes,
     }) as i32
 }
 
-fn cipher_from_wire(cipher: i32) -> Result<BlockCipher> {
+pub(super) fn cipher_from_wire(cipher: i32) -> Result<BlockCipher> {
     match wire::BlockCipher::try_from(cipher) {
         Ok(wire::BlockCipher::Aes) => Ok(BlockCipher::Aes),
         Ok(wire::BlockCipher::TripleDes) => Ok(BlockCipher::TripleDes),

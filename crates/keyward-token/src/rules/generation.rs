@@ -12,7 +12,7 @@ use keyward_crypto::x25519::X25519PrivateKey;
 use keyward_wire::{Error, ErrorCode, Result};
 
 use super::defaults::{private_defaults, public_defaults, secret_defaults};
-use super::{incomplete, is_made_by_token, number, only_known, read_only, secret, valid};
+use super::{Author, incomplete, is_made_by_token, number, only_known, read_only, secret, valid};
 use crate::attribute::{self, Attributes, value_invalid};
 use crate::key::{self, PrivateKey, SecretKey, from_crypto};
 use crate::mechanism::{self, Family};
@@ -160,8 +160,12 @@ fn drawn(key_type: u64, public: &Attributes, private: &Attributes) -> Result<Pri
     })
 }
 
-/// A generation's template, with class and type as they must be.
-fn for_generation(mut template: Attributes, class: u64, key_type: u64) -> Result<Attributes> {
+/// The template of a key that the token makes, with class and type as they must be.
+pub(super) fn for_generation(
+    mut template: Attributes,
+    class: u64,
+    key_type: u64,
+) -> Result<Attributes> {
     only_known(&template, class)?;
     for (attribute, value) in template.iter() {
         if is_made_by_token(attribute) {
@@ -170,10 +174,10 @@ fn for_generation(mut template: Attributes, class: u64, key_type: u64) -> Result
         if is_made_by_generation(class, attribute) {
             return Err(Error::new(
                 ErrorCode::TemplateInconsistent,
-                format!("{} comes from the generation", attribute::name(attribute)),
+                format!("{} comes with the key itself", attribute::name(attribute)),
             ));
         }
-        valid(attribute, value)?;
+        valid(attribute, value, Author::User)?;
     }
     for (attribute, expected) in [(CKA_CLASS, class), (CKA_KEY_TYPE, key_type)] {
         if template.number(attribute).is_some_and(|given| given != expected) {

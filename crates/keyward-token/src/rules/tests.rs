@@ -21,6 +21,15 @@ fn pair(private: &[(u64, Value)]) -> (Object, Object) {
     .unwrap()
 }
 
+/// By the user, as everything here that does not say otherwise.
+fn create(template: Attributes) -> Result<Object> {
+    super::create(template, Author::User)
+}
+
+fn change(object: &Object, template: &Attributes) -> Result<Object> {
+    super::change(object, template, Author::User)
+}
+
 fn code<T: std::fmt::Debug>(result: Result<T>) -> ErrorCode {
     result.unwrap_err().code
 }
@@ -194,4 +203,25 @@ fn only_the_token_says_where_an_object_stands_and_a_copy_is_current() {
     Stage::Superseded { since: 7 }.put(&mut private);
     let copied = copy(&private, &template(&[])).unwrap();
     assert_eq!(Stage::of(copied.attributes()), Stage::Current);
+}
+
+#[test]
+fn only_the_officer_trusts_and_a_trusted_key_stays_what_it_was() {
+    let one = |attribute, on: bool| template(&[(attribute, on.into())]);
+    let (key, _) = pair(&[]);
+    let key = change(&key, &one(CKA_ENCRYPT, false)).unwrap();
+    assert_eq!(code(change(&key, &one(CKA_TRUSTED, true))), ErrorCode::AttributeReadOnly);
+    let trusted = super::change(&key, &one(CKA_TRUSTED, true), Author::Officer).unwrap();
+    for attribute in [CKA_ENCRYPT, CKA_WRAP] {
+        let opened = change(&trusted, &one(attribute, true));
+        assert_eq!(code(opened), ErrorCode::AttributeReadOnly);
+        assert!(super::change(&trusted, &one(attribute, true), Author::Officer).is_ok());
+        assert!(change(&trusted, &one(attribute, false)).is_ok());
+    }
+    assert_eq!(code(change(&trusted, &one(CKA_TRUSTED, false))), ErrorCode::AttributeReadOnly);
+    // A copy may be given uses, and is not trusted for that.
+    let copied = copy(&trusted, &one(CKA_ENCRYPT, true)).unwrap();
+    assert!(!copied.attributes().is_true(CKA_TRUSTED));
+    let distrusted = super::change(&trusted, &one(CKA_TRUSTED, false), Author::Officer).unwrap();
+    assert!(change(&distrusted, &one(CKA_ENCRYPT, true)).is_ok());
 }
