@@ -264,6 +264,22 @@ fn pkcs11_tool_wraps_and_unwraps() {
 }
 
 #[test]
+fn pkcs11_tool_signs_with_ed25519() {
+    let host = Host::new();
+    host.generate("EC:edwards25519", "an Edwards key", "01");
+    let message = b"signed by pkcs11-tool";
+    let signature = host.sign("01", "EDDSA", &[], message);
+    let read = ["--read-object", "--type", "pubkey", "--id", "01", "-o", "public.der"];
+    host.pkcs11(&read);
+    host.openssl.file("signature", &signature);
+    host.openssl.file("message", message);
+    let check = ["pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey"];
+    let files = ["public.der", "-in", "message", "-sigfile", "signature"];
+    host.openssl.run(&[&check[..], &files].concat()).unwrap();
+    assert_eq!(host.service.count(TOKEN, "sign"), 1);
+}
+
+#[test]
 fn pkcs11_tool_derives_what_openssl_derives() {
     let host = Host::new();
     let make = ["--keypairgen", "--key-type", "EC:prime256v1", "--id", "01", "--label", "agrees"];

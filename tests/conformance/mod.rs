@@ -198,19 +198,14 @@ fn functions() -> Vec<String> {
 /// A function that no mechanism can be used with always refuses.
 fn keyward(function: &str) -> &'static str {
     let listed = |flag| REGISTRY.iter().any(|mechanism| mechanism.flags & flag != 0);
-    let authenticated =
-        |mechanism: &keyward_token::mechanism::Mechanism| mechanism.name == "CKM_AES_GCM";
     let has = match function {
         "C_WrapKey" => listed(CKF_WRAP),
         "C_UnwrapKey" => listed(CKF_UNWRAP),
         "C_DeriveKey" => listed(CKF_DERIVE),
         "C_EncapsulateKey" => listed(CKF_ENCAPSULATE),
         "C_DecapsulateKey" => listed(CKF_DECAPSULATE),
-        "C_WrapKeyAuthenticated" | "C_UnwrapKeyAuthenticated" => REGISTRY
-            .iter()
-            .any(|mechanism| authenticated(mechanism) && mechanism.flags & CKF_WRAP != 0),
-        // AWS-LC does not give the state of a digest away.
-        "C_GetOperationState" | "C_SetOperationState" => false,
+        // GCM wraps by C_WrapKey; these refuse every mechanism.
+        "C_WrapKeyAuthenticated" | "C_UnwrapKeyAuthenticated" => false,
         // Nothing is ever pending.
         "C_AsyncComplete" | "C_AsyncGetID" | "C_AsyncJoin" => false,
         _ if function.contains("MessageEncrypt") || function.contains("EncryptMessage") => {

@@ -143,6 +143,9 @@ fn profile_tls_lists_what_a_tls_stack_uses() {
         let slot = slot(&module);
         let wanted = [MechanismType::RSA_PKCS, MechanismType::RSA_PKCS_PSS, MechanismType::ECDSA];
         assert_eq!(module.get_mechanism_list(slot).unwrap(), wanted);
+        // Nor do the flags of these say what else a key of theirs could be used for.
+        let rsa = module.get_mechanism_info(slot, MechanismType::RSA_PKCS).unwrap();
+        assert!(rsa.sign() && rsa.decrypt() && !rsa.wrap() && !rsa.unwrap());
         // The JDK digests itself, but offers PSS only with hashes that are known.
         for hash in [MechanismType::SHA256, MechanismType::SHA384, MechanismType::SHA512] {
             module.get_mechanism_info(slot, hash).unwrap();
