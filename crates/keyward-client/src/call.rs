@@ -146,12 +146,15 @@ impl Client {
             _ => until.saturating_duration_since(Instant::now()),
         };
         let mut since = Instant::now();
+        // What a service gave as its reason.
+        let mut told: Option<wire::Error> = None;
         loop {
             attempts += 1;
             let (wait, error) = match self.attempt(request, entry, deadline, until, &asked) {
                 Ok((endpoint, frames)) => match failure(&frames) {
                     None => return Ok(frames),
                     Some(error) if is_passing(error.code) => {
+                        told = Some(error.clone());
                         let again = asked.contains(&endpoint);
                         asked.push(endpoint);
                         if !again && endpoints.has_another(&asked) {
@@ -183,7 +186,12 @@ impl Client {
                     // A connection that broke says nothing about the service,
                     // and the endpoint is left alone already.
                     let at_once = attempts == 1 || endpoints.has_another(&[]);
-                    (Some(pause).filter(|_| !at_once), self.unreachable(attempts, last.reason()))
+                    // Where little time was left the end of it says less than what
+                    // was told before, and nothing about the service.
+                    let error = told
+                        .clone()
+                        .map_or_else(|| self.unreachable(attempts, last.reason()), Error::from);
+                    (Some(pause).filter(|_| !at_once), error)
                 }
             };
             let left = deadline.left().min(in_vain.saturating_sub(since.elapsed()));

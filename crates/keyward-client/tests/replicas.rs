@@ -118,6 +118,25 @@ fn what_none_can_answer_is_told_and_is_no_outage() {
     }
 }
 
+/// The last attempt may end before its answer comes.
+#[test]
+fn what_was_told_is_the_reason_though_the_last_attempt_had_no_answer() {
+    let (_pki, home, other, client) = pair("call_ms = 800");
+    for replica in [&home, &other] {
+        replica.is(Mood::Says(ErrorCode::StoreUnavailable, 0));
+    }
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(milliseconds(300));
+            home.is(Mood::Silent);
+            other.is(Mood::Silent);
+        });
+        client.call(question())
+    });
+    let Err(Error::Service(error)) = &result else { panic!("{result:?}") };
+    assert_eq!(error.code, ErrorCode::StoreUnavailable);
+}
+
 /// Making a key may take a minute, being told that it cannot be made may not.
 #[test]
 fn a_key_that_cannot_be_made_is_refused_as_soon_as_anything_else() {
