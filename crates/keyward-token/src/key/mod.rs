@@ -149,7 +149,8 @@ fn required(attributes: &Attributes, attribute: u64) -> Result<&[u8]> {
 
 /// The point inside CKA_EC_POINT. The standard wants a DER OCTET STRING for the
 /// curves of Weierstrass's form and the bare bytes for the others (section
-/// 6.3); callers give either for both.
+/// 6.3); callers give either for both. What is shown is the OCTET STRING: OpenSC
+/// and GnuTLS read nothing else, SoftHSM shows it, and newer readers take both.
 fn raw_point(value: &[u8]) -> &[u8] {
     match value {
         [0x04, 0x81, length, point @ ..] if usize::from(*length) == point.len() => point,
@@ -158,6 +159,11 @@ fn raw_point(value: &[u8]) -> &[u8] {
         }
         bare => bare,
     }
+}
+
+/// The same of curve 25519, whose 32 bytes may themselves begin as an OCTET STRING does.
+fn raw_25519(value: &[u8]) -> &[u8] {
+    if value.len() == 32 { value } else { raw_point(value) }
 }
 
 /// A DER OCTET STRING around a point, which is shorter than 256 bytes.
@@ -209,5 +215,9 @@ mod tests {
             assert_eq!(raw_point(&wrapped), point);
             assert_eq!(raw_point(&point), point);
         }
+        let mut point = vec![7; 32];
+        (point[0], point[1]) = (4, 30);
+        assert_eq!(raw_25519(&point), point);
+        assert_eq!(raw_25519(&octet_string(&point)), point);
     }
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     ED25519_OID, PublicKey, X25519_OID, curve, edwards, from_crypto, ml_dsa_number, ml_dsa_set,
-    ml_kem_number, ml_kem_set, montgomery, raw_point, required, type_inconsistent,
+    ml_kem_number, ml_kem_set, montgomery, raw_25519, raw_point, required, type_inconsistent,
 };
 use crate::attribute::{Attributes, value_invalid};
 use crate::mechanism::{EncryptionScheme, SignatureScheme};
@@ -291,7 +291,7 @@ impl PrivateKey {
             Self::Ec(key) => EcPublicKey::from_point(key.curve(), raw_point(peer))
                 .and_then(|peer| key.ecdh(&peer)),
             Self::X25519(key) => {
-                X25519PublicKey::from_bytes(raw_point(peer)).and_then(|peer| key.agree(&peer))
+                X25519PublicKey::from_bytes(raw_25519(peer)).and_then(|peer| key.agree(&peer))
             }
             Self::Dh(key) => key.agree(peer),
             _ => return Err(type_inconsistent("one that agrees on a secret")),

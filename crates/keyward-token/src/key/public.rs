@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::private::{dh_group, dsa_parameters};
 use super::{
     ED25519_OID, ED25519_SIGNATURE, X25519_OID, curve, edwards, from_crypto, ml_dsa_number,
-    ml_dsa_set, ml_kem_number, ml_kem_set, montgomery, octet_string, raw_point, required,
-    type_inconsistent,
+    ml_dsa_set, ml_kem_number, ml_kem_set, montgomery, octet_string, raw_25519, raw_point,
+    required, type_inconsistent,
 };
 use crate::attribute::Attributes;
 use crate::mechanism::{EncryptionScheme, SignatureScheme};
@@ -72,11 +72,11 @@ impl PublicKey {
             }
             Some(CKK_EC_EDWARDS) => {
                 edwards(part(CKA_EC_PARAMS)?)?;
-                Ed25519PublicKey::from_bytes(raw_point(part(CKA_EC_POINT)?)).map(Self::Ed25519)
+                Ed25519PublicKey::from_bytes(raw_25519(part(CKA_EC_POINT)?)).map(Self::Ed25519)
             }
             Some(CKK_EC_MONTGOMERY) => {
                 montgomery(part(CKA_EC_PARAMS)?)?;
-                X25519PublicKey::from_bytes(raw_point(part(CKA_EC_POINT)?)).map(Self::X25519)
+                X25519PublicKey::from_bytes(raw_25519(part(CKA_EC_POINT)?)).map(Self::X25519)
             }
             Some(CKK_ML_DSA) => {
                 MlDsaPublicKey::from_bytes(ml_dsa_set(attributes)?, part(CKA_VALUE)?)
@@ -157,11 +157,11 @@ impl PublicKey {
             }
             Self::Ed25519(key) => {
                 attributes.set(CKA_EC_PARAMS, ED25519_OID);
-                attributes.set(CKA_EC_POINT, key.as_bytes());
+                attributes.set(CKA_EC_POINT, octet_string(key.as_bytes()));
             }
             Self::X25519(key) => {
                 attributes.set(CKA_EC_PARAMS, X25519_OID);
-                attributes.set(CKA_EC_POINT, key.as_bytes());
+                attributes.set(CKA_EC_POINT, octet_string(key.as_bytes()));
             }
             Self::MlDsa(key) => {
                 attributes.set(CKA_PARAMETER_SET, ml_dsa_number(key.set()));
