@@ -84,7 +84,13 @@ fn sensitive_keys_go_wrapped_and_the_others_have_a_way_out() {
                 "Secret Key mac",
             ]
         );
-        others_agree(&hsm);
+        let keys = [
+            ("01", "rsa", "RSA-PKCS"),
+            ("04", "trusted", "RSA-PKCS"),
+            ("02", "ec", "ECDSA"),
+            ("03", "ec521", "ECDSA"),
+        ];
+        others_agree(&hsm, &keys);
         // What a manifest proves may be removed at the source, and nothing else.
         let text = said(
             &mut hsm.migrate(&[
@@ -110,18 +116,13 @@ fn sensitive_keys_go_wrapped_and_the_others_have_a_way_out() {
 }
 
 /// OpenSSL and pkcs11-tool on what the new token does with the old one's keys.
-fn others_agree(hsm: &Hsm) {
+fn others_agree(hsm: &Hsm, keys: &[(&str, &str, &str)]) {
     let file = |name: &str| hsm.file(name).to_str().unwrap().to_owned();
     std::fs::write(file("data"), b"sixteen bytes...").unwrap();
     run(Command::new("openssl")
         .args(["dgst", "-sha256", "-binary", "-out", "digest", "data"])
         .current_dir(hsm.folder.path()));
-    for (id, label, mechanism) in [
-        ("01", "rsa", "RSA-PKCS"),
-        ("04", "trusted", "RSA-PKCS"),
-        ("02", "ec", "ECDSA"),
-        ("03", "ec521", "ECDSA"),
-    ] {
+    for &(id, label, mechanism) in keys {
         let words =
             ["--sign", "--mechanism", mechanism, "--id", id, "--signature-format", "openssl"];
         run(hsm.pkcs11_tool("new", &words).args([
@@ -223,6 +224,39 @@ fn plain_keys_and_chains_go_to_keyward_and_back() {
     let library = module().display().to_string();
     let left = listed(&library, "node1", &[("KEYWARD_CONFIG", &config)]);
     assert_eq!(left, ["Private Key own", "Public Key own"]);
+}
+
+#[test]
+fn sensitive_keys_go_wrapped_to_keyward_and_back() {
+    alone(|| {
+        let hsm = Hsm::new(&["old", "new"]);
+        set_variable("SOFTHSM2_CONF", hsm.config.as_os_str());
+        with_session(&hsm, "old", |session| {
+            rsa(session, "rsa", 1, WRAPPABLE);
+            curve(session, Mechanism::EccKeyPairGen, P256, "ec", 2, WRAPPABLE);
+            secret(session, Mechanism::AesKeyGen, "aes", 7);
+        });
+        let service = Service::start();
+        service.token("node1");
+        let config = service.identity("migration", &["node1"], &[]);
+        let keyward = keyward_uri("node1");
+        for (from, to, name) in [
+            (hsm.uri("old"), &keyward, "there.toml"),
+            (keyward.clone(), &hsm.uri("new"), "back.toml"),
+        ] {
+            let plan = hsm.plan(&from, to, name, Some(&config));
+            for what in ["private key \"rsa\"", "private key \"ec\"", "secret key \"aes\""] {
+                assert_eq!(plan.way(what), "wrapped", "{name}: {}", plan.step(what));
+            }
+            run(hsm.migrate(&["run", name]).env("KEYWARD_CONFIG", &config));
+            let manifest = verify(&hsm, name, Some(&config));
+            assert_eq!(manifest["complete"], true, "{manifest:#}");
+        }
+        assert_eq!(hsm.listed("new"), hsm.listed("old"));
+        assert!(service.count("node1", "unwrap_key") >= 3);
+        assert!(service.count("node1", "wrap_key") >= 3);
+        others_agree(&hsm, &[("01", "rsa", "RSA-PKCS"), ("02", "ec", "ECDSA")]);
+    });
 }
 
 /// Verifies a plan; the manifest, which OpenSSL finds to be signed.
