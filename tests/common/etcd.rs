@@ -23,8 +23,10 @@
 //! named by KEYWARD_TEST_ETCD and KEYWARD_TEST_ETCDCTL. Include this file with
 //! `#[path]`; the crate needs rcgen and tempfile.
 
+#[path = "ports.rs"]
+mod ports;
+
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -75,11 +77,7 @@ impl Etcd {
     fn new(count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_certificates(folder.path());
-        // All are held at once, so that they differ.
-        let listeners: Vec<_> =
-            (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> =
-            listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        let ports: Vec<_> = (0..2 * count).map(|_| ports::free_port()).collect();
         let members = ports
             .chunks(2)
             .map(|pair| Member { client: pair[0], peer: pair[1], process: Mutex::default() })

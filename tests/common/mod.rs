@@ -9,19 +9,21 @@ pub mod host;
 pub mod jvm;
 pub mod namespace;
 pub mod outside;
+pub mod ports;
 pub mod proxy;
 pub mod raw;
 pub mod softhsm;
 pub mod stream;
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use ports::free_port;
 
 use self::etcd::Etcd;
 
@@ -237,11 +239,6 @@ pub fn run(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     text
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A file in the repository.

@@ -22,7 +22,7 @@ fn json(text: &str) -> Value {
 fn a_service_is_made_served_and_stopped_and_keeps_what_it_was_given() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("service");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = common::service::ports::free_port();
     let dir_text = dir.to_str().unwrap();
     let listen = format!("127.0.0.1:{port}");
     let told =

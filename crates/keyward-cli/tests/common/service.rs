@@ -1,6 +1,9 @@
 //! A service of a test's own, run by the real program, and a client of it that
 //! speaks the wire.
 
+#[path = "../../../../tests/common/ports.rs"]
+pub mod ports;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -28,7 +31,7 @@ impl Service {
     /// Makes a service and does not start it.
     pub fn made() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let dir = folder.path().join("service");
         run(["init", "--dir", dir.to_str().unwrap(), "--listen", &format!("127.0.0.1:{port}")])
             .fine();
