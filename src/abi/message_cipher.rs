@@ -177,6 +177,13 @@ unsafe fn next(
         let mut message = messages.current.take().ok_or(CKR_OPERATION_NOT_INITIALIZED)?;
         // SAFETY: the host's promise, here and below.
         let told = unsafe { told(messages.mode(), parameter.0, parameter.1) }?;
+        // The place for the tag is as long as this call says, not as the first one did.
+        if told.parameter.tag_bits / 8 != message.tag_length as CK_ULONG {
+            return Err(Error::new(
+                CKR_MECHANISM_PARAM_INVALID,
+                "the tag's length is another than when the message began",
+            ));
+        }
         // SAFETY: as above.
         let part = unsafe { bytes(data.input.0, data.input.1) }?;
         let last = flags & CKF_END_OF_MESSAGE != 0;
