@@ -296,7 +296,8 @@ fn a_service_that_starts_after_the_jvm_is_waited_for(jdk: u32) {
     let service = &mut node.service;
     let loaded = std::thread::scope(|scope| {
         scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(2500));
+            // Late, and with time left for a busy machine.
+            std::thread::sleep(Duration::from_millis(1500));
             service.resume();
         });
         jvm.ask(&format!("load {PIN}"))
