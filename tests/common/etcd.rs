@@ -23,6 +23,7 @@
 //! named by KEYWARD_TEST_ETCD and KEYWARD_TEST_ETCDCTL. Include this file with
 //! `#[path]`; the crate needs rcgen and tempfile.
 
+#[allow(clippy::duplicate_mod, reason = "this file is included where the other may be, too")]
 #[path = "ports.rs"]
 mod ports;
 

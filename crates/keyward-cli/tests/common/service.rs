@@ -1,6 +1,7 @@
 //! A service of a test's own, run by the real program, and a client of it that
 //! speaks the wire.
 
+#[allow(clippy::duplicate_mod, reason = "tests/common/etcd.rs has it, too")]
 #[path = "../../../../tests/common/ports.rs"]
 pub mod ports;
 
