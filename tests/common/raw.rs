@@ -39,7 +39,7 @@ pub(crate) use {call, call3};
 /// A module that was loaded.
 pub struct Module {
     list: *const CK_FUNCTION_LIST,
-    library: Library,
+    loaded: Library,
 }
 
 // SAFETY: the list is constant and lives as long as the library.
@@ -129,7 +129,7 @@ impl Module {
             function(&raw mut list)
         };
         assert_eq!(rv, CKR_OK);
-        Self { list, library }
+        Self { list, loaded: library }
     }
 
     /// The module under test, initialised.
@@ -155,7 +155,7 @@ impl Module {
         let mut interface = null_mut();
         // SAFETY: the prototype is the standard's, and so is the list's type.
         unsafe {
-            let function = self.library.get::<Function>(b"C_GetInterface").unwrap();
+            let function = self.loaded.get::<Function>(b"C_GetInterface").unwrap();
             let name = c"PKCS 11".as_ptr().cast_mut().cast();
             assert_eq!(function(name, &raw mut version, &raw mut interface, 0), CKR_OK);
             &*(*interface).pFunctionList.cast()

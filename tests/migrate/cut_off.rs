@@ -17,7 +17,7 @@ use crate::common::{Service, module, run};
 fn a_run_into_softhsm_that_is_killed_goes_on_without_duplicates() {
     let hsm = Hsm::new(&["new"]);
     let variable = ("SOFTHSM2_CONF", hsm.config.clone());
-    killed(&hsm, &hsm.uri("new"), (&hsm.library, "new", &variable));
+    killed(&hsm, &hsm.uri("new"), (&hsm.module, "new", &variable));
 }
 
 #[test]

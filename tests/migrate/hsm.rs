@@ -12,7 +12,7 @@ use crate::common::{PIN, SO_PIN, keyward, module, repository, run};
 pub struct Hsm {
     pub folder: TempDir,
     pub config: PathBuf,
-    pub library: String,
+    pub module: String,
 }
 
 impl Hsm {
@@ -28,12 +28,12 @@ impl Hsm {
             let start = format!("export {name}=");
             told.lines().find_map(|line| line.strip_prefix(&start)).unwrap().to_owned()
         };
-        let (config, library) = (value("SOFTHSM2_CONF").into(), value("SOFTHSM2_MODULE"));
-        Self { folder, config, library }
+        let (config, module) = (value("SOFTHSM2_CONF").into(), value("SOFTHSM2_MODULE"));
+        Self { folder, config, module }
     }
 
     pub fn uri(&self, label: &str) -> String {
-        format!("pkcs11:token={label}?module-path={}", self.library)
+        format!("pkcs11:token={label}?module-path={}", self.module)
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -72,11 +72,11 @@ impl Hsm {
 
     /// Each object's line of pkcs11-tool for a token: its kind and label.
     pub fn listed(&self, label: &str) -> Vec<String> {
-        listed(&self.library, label, &[("SOFTHSM2_CONF", &self.config)])
+        listed(&self.module, label, &[("SOFTHSM2_CONF", &self.config)])
     }
 
     pub fn pkcs11_tool(&self, label: &str, arguments: &[&str]) -> Command {
-        let mut command = pkcs11_tool(&self.library, label);
+        let mut command = pkcs11_tool(&self.module, label);
         command.args(arguments).env("SOFTHSM2_CONF", &self.config);
         command.current_dir(self.folder.path());
         command

@@ -31,7 +31,7 @@ fn mistakes_are_named_and_change_nothing() {
         1,
     );
     assert!(text.contains("k.p12: the password is wrong, or the file was changed"), "{text}");
-    let nowhere = format!("pkcs11:token=nowhere?module-path={}", hsm.library);
+    let nowhere = format!("pkcs11:token=nowhere?module-path={}", hsm.module);
     refused(
         &["plan", "--from", "k.p12", "--to", &nowhere, "--out", "p"],
         &["no token for", "there are \"new\", \"other\""],

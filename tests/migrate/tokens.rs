@@ -280,7 +280,7 @@ fn verify(hsm: &Hsm, plan: &str, config: Option<&std::path::Path>) -> Value {
 }
 
 fn with_session(hsm: &Hsm, label: &str, body: impl FnOnce(&Session)) {
-    let library = Pkcs11::new(&hsm.library).unwrap();
+    let library = Pkcs11::new(&hsm.module).unwrap();
     library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
     let slots = library.get_slots_with_token().unwrap();
     let slot = slots

@@ -84,7 +84,7 @@ pub enum Access<'a> {
 
 /// A token somebody is logged in to.
 pub struct Token {
-    library: Pkcs11,
+    module: Pkcs11,
     slot: Slot,
     info: TokenInfo,
     uri: Uri,
@@ -133,7 +133,7 @@ impl Token {
             }
         }
         let _keeper = Mutex::new(session);
-        Ok(Self { library, slot, info, uri: uri.clone(), writable, _keeper })
+        Ok(Self { module: library, slot, info, uri: uri.clone(), writable, _keeper })
     }
 
     /// How people call it.
@@ -180,8 +180,8 @@ impl Token {
     /// What the token says.
     pub fn session(&self) -> Result<Session> {
         let open = match self.writable {
-            true => self.library.open_rw_session(self.slot),
-            false => self.library.open_ro_session(self.slot),
+            true => self.module.open_rw_session(self.slot),
+            false => self.module.open_ro_session(self.slot),
         };
         open.map_err(|error| failure(&self.name(), &error))
     }
@@ -189,7 +189,7 @@ impl Token {
     /// What the token says of a mechanism; `None` if it has it not.
     #[must_use]
     pub fn mechanism(&self, mechanism: MechanismType) -> Option<MechanismInfo> {
-        self.library.get_mechanism_info(self.slot, mechanism).ok()
+        self.module.get_mechanism_info(self.slot, mechanism).ok()
     }
 
     /// The token's objects with the attributes that they show, keys without
