@@ -9,6 +9,7 @@ use keyward_crypto::ec::{Curve, EcPrivateKey};
 use keyward_crypto::ed25519::Ed25519PrivateKey;
 use keyward_crypto::rsa::RsaPrivateKey;
 use keyward_crypto::x25519::X25519PrivateKey;
+use keyward_hsm::attributes::{Template, read};
 use keyward_token::{Attributes, attribute};
 
 use crate::error::{Kind, Result};
@@ -16,7 +17,6 @@ use crate::material::{KeyPair, kind, secret_key};
 use crate::object::Object;
 use crate::plan::{Lost, Step};
 use crate::token::Token;
-use crate::token::attributes::{Template, read};
 use crate::token::failure::failure;
 
 /// The attributes that do not arrive, or why the target takes no such object.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki_sys::*;
+use keyward_hsm::attributes::{Template, read};
 use keyward_token::{Attributes, attribute};
 
 use crate::error::{Error, Kind, Result};
@@ -19,7 +20,6 @@ use crate::journal::{Event, Journal, State};
 use crate::object::Object;
 use crate::plan::{Plan, Planning, Step, Way, is_same};
 use crate::source::{Source, all_of};
-use crate::token::attributes::{Template, read};
 use crate::token::failure::failure;
 use crate::transport::Bridge;
 

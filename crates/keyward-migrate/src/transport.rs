@@ -10,13 +10,13 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use cryptoki_sys::*;
+use keyward_hsm::attributes::{Template, read};
 use keyward_token::Attributes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::object::Object;
 use crate::token::Token;
-use crate::token::attributes::{Template, read};
 use crate::token::failure::{failure, name};
 
 /// How wrapped keys go.

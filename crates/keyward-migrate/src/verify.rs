@@ -14,6 +14,7 @@ use keyward_crypto::ec::{EcPrivateKey, EcPublicKey};
 use keyward_crypto::ed25519::{Ed25519PublicKey, Variant};
 use keyward_crypto::hmac::hmac;
 use keyward_crypto::rsa::RsaPublicKey;
+use keyward_hsm::attributes::{Template, read};
 use keyward_token::{Attributes, attribute};
 
 use crate::error::{Error, Kind, Result};
@@ -24,7 +25,6 @@ use crate::object::Object;
 use crate::plan::{Plan, Step, Way, is_same};
 use crate::run::{Progress, find_made, token_of};
 use crate::source::Source;
-use crate::token::attributes::{Template, read};
 use crate::token::failure::failure;
 
 /// Verifies each object of a plan that was to go, at `now` in seconds since 1970.

@@ -1,6 +1,7 @@
 //! What a token says when it refuses.
 
 use cryptoki::error::{Error as Cryptoki, RvError};
+pub(crate) use keyward_hsm::error_name as name;
 
 use crate::error::Error;
 
@@ -35,18 +36,6 @@ pub(crate) fn failure(what: &str, error: &Cryptoki) -> Error {
         }
         _ => Error::new(sentence),
     }
-}
-
-/// CKR_DEVICE_ERROR for `DeviceError`.
-pub(crate) fn name(value: &RvError) -> String {
-    let mut name = "CKR".to_owned();
-    for letter in format!("{value:?}").chars() {
-        if letter.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }
 
 /// Whether the token says this.

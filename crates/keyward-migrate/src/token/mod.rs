@@ -1,6 +1,5 @@
 //! PKCS#11 tokens, reached through any library.
 
-pub(crate) mod attributes;
 pub(crate) mod failure;
 
 use std::collections::BTreeMap;
@@ -15,10 +14,11 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 use cryptoki_sys::*;
+use keyward_hsm::attributes::{has, read};
+use keyward_hsm::shown;
 use keyward_token::Attributes;
 use zeroize::Zeroizing;
 
-use self::attributes::{has, read};
 use self::failure::{failure, says};
 use crate::error::{Error, Kind, Result};
 use crate::transport::trusted_key;
@@ -281,45 +281,5 @@ fn find(library: &Pkcs11, uri: &Uri) -> Result<(Slot, TokenInfo)> {
     }
 }
 
-/// What is read of an object of a class.
-fn shown(class: Option<u64>) -> &'static [u64] {
-    match class {
-        Some(CKO_CERTIFICATE) => CERTIFICATE,
-        Some(CKO_PRIVATE_KEY) => PRIVATE_KEY,
-        Some(CKO_PUBLIC_KEY) => PUBLIC_KEY,
-        Some(CKO_SECRET_KEY) => SECRET_KEY,
-        Some(CKO_DATA) => DATA,
-        _ => &[CKA_CLASS, CKA_LABEL],
-    }
-}
-
 /// `cryptoki` has no type for them.
 const TEMPLATES: &[u64] = &[CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE, CKA_DERIVE_TEMPLATE];
-
-macro_rules! lists {
-    ($($list:ident: $($attribute:ident)*;)*) => {
-        $(const $list: &[u64] = &[
-            CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_MODIFIABLE, CKA_COPYABLE, CKA_DESTROYABLE,
-            CKA_UNIQUE_ID, $($attribute),*
-        ];)*
-    };
-}
-
-lists! {
-    DATA: CKA_APPLICATION CKA_OBJECT_ID CKA_VALUE;
-    CERTIFICATE: CKA_CERTIFICATE_TYPE CKA_ID CKA_SUBJECT CKA_ISSUER CKA_SERIAL_NUMBER CKA_VALUE CKA_TRUSTED
-        CKA_URL CKA_START_DATE CKA_END_DATE;
-    PUBLIC_KEY: CKA_KEY_TYPE CKA_ID CKA_SUBJECT CKA_START_DATE CKA_END_DATE CKA_DERIVE CKA_LOCAL
-        CKA_KEY_GEN_MECHANISM CKA_ALLOWED_MECHANISMS CKA_ENCRYPT CKA_VERIFY CKA_VERIFY_RECOVER CKA_WRAP
-        CKA_TRUSTED CKA_ENCAPSULATE CKA_PUBLIC_KEY_INFO CKA_MODULUS CKA_PUBLIC_EXPONENT CKA_EC_PARAMS
-        CKA_EC_POINT CKA_PRIME CKA_SUBPRIME CKA_BASE CKA_PARAMETER_SET CKA_VALUE;
-    PRIVATE_KEY: CKA_KEY_TYPE CKA_ID CKA_SUBJECT CKA_START_DATE CKA_END_DATE CKA_DERIVE CKA_LOCAL
-        CKA_KEY_GEN_MECHANISM CKA_ALLOWED_MECHANISMS CKA_SENSITIVE CKA_EXTRACTABLE CKA_ALWAYS_SENSITIVE
-        CKA_NEVER_EXTRACTABLE CKA_DECRYPT CKA_SIGN CKA_SIGN_RECOVER CKA_UNWRAP CKA_WRAP_WITH_TRUSTED
-        CKA_ALWAYS_AUTHENTICATE CKA_DECAPSULATE CKA_PUBLIC_KEY_INFO CKA_MODULUS CKA_PUBLIC_EXPONENT
-        CKA_EC_PARAMS CKA_PRIME CKA_SUBPRIME CKA_BASE CKA_PARAMETER_SET;
-    SECRET_KEY: CKA_KEY_TYPE CKA_ID CKA_START_DATE CKA_END_DATE CKA_DERIVE CKA_LOCAL CKA_KEY_GEN_MECHANISM
-        CKA_ALLOWED_MECHANISMS CKA_SENSITIVE CKA_EXTRACTABLE CKA_ALWAYS_SENSITIVE CKA_NEVER_EXTRACTABLE
-        CKA_ENCRYPT CKA_DECRYPT CKA_SIGN CKA_VERIFY CKA_WRAP CKA_UNWRAP CKA_WRAP_WITH_TRUSTED CKA_TRUSTED
-        CKA_CHECK_VALUE CKA_VALUE_LEN;
-}

@@ -7,10 +7,12 @@ use keyward_token::{Attributes, Value};
 use zeroize::Zeroize;
 
 /// A template for `cryptoki`, wiped when it goes.
-pub(crate) struct Template(Vec<Attribute>);
+pub struct Template(Vec<Attribute>);
 
 impl Template {
-    pub(crate) fn as_slice(&self) -> &[Attribute] {
+    /// For `cryptoki`.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Attribute] {
         &self.0
     }
 }
@@ -49,7 +51,7 @@ impl Drop for Template {
 ///
 /// # Errors
 /// What the token says, other than that it has or shows one not.
-pub(crate) fn read(
+pub fn read(
     session: &Session,
     object: ObjectHandle,
     wanted: &[u64],
@@ -75,7 +77,7 @@ pub(crate) fn read(
 
 /// Whether the object has an attribute that cannot be read here, such as a
 /// template.
-pub(crate) fn has(session: &Session, object: ObjectHandle, attribute: u64) -> bool {
+pub fn has(session: &Session, object: ObjectHandle, attribute: u64) -> bool {
     use cryptoki::object::AttributeInfo;
 
     let wanted = [AttributeType::VendorDefined(attribute)];
