@@ -1,9 +1,11 @@
 //! `keyward.toml`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keyward_hsm::HsmConfig;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -48,6 +50,13 @@ pub struct Config {
     /// The log.
     #[serde(default)]
     pub log: Log,
+    /// HSMs that tokens may have their keys in.
+    #[serde(default)]
+    pub hsm: Vec<HsmConfig>,
+    /// The program that holds an HSM's library, with its arguments: one that
+    /// runs `keyward_hsm::worker::run`. Whoever runs the service sets it.
+    #[serde(skip)]
+    pub hsm_worker: Vec<OsString>,
 }
 
 /// The kind of store.
@@ -230,6 +239,14 @@ impl Config {
         }
         if config.store == StoreKind::Redb {
             config.data = folder.join(&config.data);
+        }
+        for hsm in &mut config.hsm {
+            hsm.complete(folder).map_err(invalid)?;
+        }
+        let mut names: Vec<_> = config.hsm.iter().map(|hsm| hsm.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(invalid(format!("two hsm are called {name:?}")));
         }
         match &mut config.master_key {
             MasterKey::File(file) => *file = folder.join(&*file),

@@ -63,6 +63,8 @@ operations! {
     UnlockToken "unlock_token",
     DeleteToken "delete_token",
     SetPolicy "set_policy",
+    ListHsmKeys "list_hsm_keys",
+    AttachKeys "attach_keys",
 }
 
 /// The name of an operation that this version does not know.

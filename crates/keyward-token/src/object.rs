@@ -4,6 +4,7 @@ use cryptoki_sys::*;
 use keyward_wire::{Error, ErrorCode, Result};
 
 use crate::attribute::{self, Attributes, Value, is_secret};
+use crate::hsm::CKA_KEYWARD_HSM_KEY;
 
 /// An object that was made by the rules ([`crate::rules`]) or came from the
 /// service. Of one that came from the service the sensitive values are missing.
@@ -87,6 +88,7 @@ impl Object {
     #[must_use]
     pub fn visible(&self) -> Attributes {
         let mut visible = self.attributes.clone();
+        visible.remove(CKA_KEYWARD_HSM_KEY);
         if self.is_sensitive() {
             for (attribute, _) in self.attributes.iter() {
                 if is_secret(attribute) {

@@ -7,6 +7,7 @@ use self::classes::only_known;
 use self::defaults::{private_defaults, public_defaults, storage_defaults};
 use crate::attribute::{self, Attributes, UNAVAILABLE, Value, value_invalid};
 use crate::certificate::Parts;
+use crate::hsm::CKA_KEYWARD_HSM_KEY;
 use crate::key::{PrivateKey, PublicKey};
 use crate::object::Object;
 use crate::stage::{CKA_KEYWARD_STAGE, Stage};
@@ -16,6 +17,7 @@ mod defaults;
 mod derivation;
 mod encapsulation;
 mod generation;
+mod hsm;
 mod made;
 mod secret;
 mod wrapping;
@@ -23,6 +25,7 @@ mod wrapping;
 pub use self::derivation::{derive, may_derive};
 pub use self::encapsulation::{encapsulated, may_decapsulate, may_encapsulate};
 pub use self::generation::{generate_key_pair, generate_secret_key};
+pub use self::hsm::{Draft, adopt, bring};
 pub use self::made::Wanted;
 pub use self::wrapping::{may_unwrap, may_wrap, unwrap};
 
@@ -216,6 +219,7 @@ fn is_made_by_token(attribute: u64) -> bool {
             | CKA_ALWAYS_SENSITIVE
             | CKA_NEVER_EXTRACTABLE
             | CKA_KEYWARD_STAGE
+            | CKA_KEYWARD_HSM_KEY
     )
 }
 

@@ -28,6 +28,7 @@ impl Operation {
                 | Self::Status(_)
                 | Self::Backup(_)
                 | Self::Snapshot(_)
+                | Self::ListHsmKeys(_)
         )
     }
 

@@ -33,6 +33,7 @@ impl Engine {
             store_status: Some(store_status),
             waiting: self.workers.waiting(),
             put_off: self.counters.put_off(),
+            hsms: self.hsms.status(),
         })))
     }
 }

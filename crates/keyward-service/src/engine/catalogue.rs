@@ -137,6 +137,8 @@ impl Engine {
                 false => Vec::new(),
             },
             policy: wire::Policy::from(token.record.policy_in_force()).into(),
+            hsm: token.record.hsm.clone(),
+            mechanisms: self.hsm_mechanisms(token),
         }
     }
 }

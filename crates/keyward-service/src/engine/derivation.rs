@@ -6,6 +6,7 @@ use keyward_token::mechanism::{DerivationScheme, declared};
 use keyward_token::{Attributes, rules};
 use keyward_wire::{self as wire, Result};
 
+use super::hsm::Effects;
 use super::repeat::Plan;
 use super::{Call, Engine, malformed};
 
@@ -41,6 +42,6 @@ impl Engine {
                 })
             })
             .await?;
-        self.plan_made(call, &access, object, (sealed, version))
+        self.plan_made(call, &access, object, Effects::default(), (sealed, version)).await
     }
 }

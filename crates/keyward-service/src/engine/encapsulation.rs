@@ -6,6 +6,7 @@ use keyward_token::{Attributes, rules};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
+use super::hsm::Effects;
 use super::repeat::{Changes, Plan};
 use super::{Call, Engine};
 
@@ -30,12 +31,14 @@ impl Engine {
                 Ok((rules::encapsulated(&secret, wanted)?, ciphertext))
             })
             .await?;
+        let mut effects = Effects::default();
+        let object = self.bring(&access, object, &mut effects, call.deadline).await?;
         let mut changes = Changes::default();
         let object = self.place(call, &access, object, &mut changes)?;
         let subject = object.unique_id.clone();
         let result =
             Answered::Encapsulated(wire::EncapsulatedKey { object: Some(object), ciphertext });
-        Ok(Plan::new(changes, access.answer(Some(result))).about(subject))
+        Ok(Plan::new(changes, access.answer(Some(result))).about(subject).with(effects))
     }
 
     /// C_DecapsulateKey.
@@ -66,6 +69,6 @@ impl Engine {
                 })
             })
             .await?;
-        self.plan_made(call, &access, object, (sealed, Vec::new()))
+        self.plan_made(call, &access, object, Effects::default(), (sealed, Vec::new())).await
     }
 }

@@ -1,13 +1,14 @@
 //! What is done with private and secret keys, on the workers.
 
 use cryptoki_sys::*;
-use keyward_token::Object;
+use keyward_token::{Object, hsm};
 use keyward_token::key::{PrivateKey, SecretKey};
 use keyward_token::mechanism::{EncryptionScheme, Policy, SignatureScheme, declared};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
 use super::access::{Access, Rights};
+use super::hsm::{Key, Work};
 use super::{Answer, Call, Engine, malformed};
 
 /// What is to be done with a key, and what was shown for it.
@@ -18,12 +19,6 @@ struct Use {
     mechanism: u64,
     /// That the PIN was given for it.
     authentication: Vec<u8>,
-}
-
-/// A key at work.
-enum Key<'a> {
-    Private(&'a PrivateKey),
-    Secret(SecretKey),
 }
 
 impl Engine {
@@ -44,10 +39,7 @@ impl Engine {
         };
         let input = sign.input.clone();
         let mechanism = declared::of_signature(sign.mechanism, &scheme, &input)?;
-        let work = move |key: &Key<'_>| match key {
-            Key::Private(key) => key.sign(&scheme, &input),
-            Key::Secret(key) => key.sign(&scheme, &input),
-        };
+        let work = Work::Sign(scheme, input);
         let usage = Use { usage, mechanism, authentication: sign.authentication.clone() };
         let bytes = self.with_key(call, &access, sign.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Signature(bytes))))
@@ -66,14 +58,7 @@ impl Engine {
         let mechanism = declared::of_encryption(decrypt.mechanism, &scheme)?;
         let authentication = decrypt.authentication.clone();
         let usage = Use { usage: CKA_DECRYPT, mechanism, authentication };
-        let input = decrypt.input.clone();
-        let work = move |key: &Key<'_>| {
-            let plain = match key {
-                Key::Private(key) => key.decrypt(&scheme, &input)?,
-                Key::Secret(key) => key.decrypt(&scheme, &input)?,
-            };
-            Ok(plain.to_vec())
-        };
+        let work = Work::Decrypt(scheme, decrypt.input.clone());
         let bytes = self.with_key(call, &access, decrypt.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Plaintext(bytes))))
     }
@@ -90,8 +75,7 @@ impl Engine {
         let scheme = EncryptionScheme::try_from(wire::decrypt::Scheme::Block(block))?;
         let mechanism = declared::of_encryption(encrypt.mechanism, &scheme)?;
         let usage = Use { usage: CKA_ENCRYPT, mechanism, authentication: Vec::new() };
-        let input = encrypt.input.clone();
-        let work = move |key: &Key<'_>| key.secret()?.encrypt(&scheme, &input);
+        let work = Work::Encrypt(scheme, encrypt.input.clone());
         let bytes = self.with_key(call, &access, encrypt.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Ciphertext(bytes))))
     }
@@ -109,10 +93,7 @@ impl Engine {
         let (input, code) = (of.input.clone(), verify.code.clone());
         let mechanism = declared::of_signature(of.mechanism, &scheme, &input)?;
         let usage = Use { usage: CKA_VERIFY, mechanism, authentication: Vec::new() };
-        let work = move |key: &Key<'_>| {
-            key.secret()?.verify(&scheme, &input, &code)?;
-            Ok(Vec::new())
-        };
+        let work = Work::Verify(scheme, input, code);
         let bytes = self.with_key(call, &access, of.key.as_ref(), usage, work).await?;
         Ok(access.answer(Some(Answered::Verified(bytes))))
     }
@@ -124,7 +105,7 @@ impl Engine {
         access: &Access,
         key: Option<&wire::Key>,
         Use { usage, mechanism, authentication }: Use,
-        work: impl FnOnce(&Key<'_>) -> Result<Vec<u8>> + Send + 'static,
+        work: Work,
     ) -> Result<wire::Bytes> {
         let uid = call.identity.uid;
         let policy = access.policy();
@@ -136,13 +117,19 @@ impl Engine {
                 if asks_for_pin(call, access) && always_authenticates(&stored.object) {
                     self.check_authentication(call, &access.token, unique_id, &authentication)?;
                 }
+                if let Some(reference) = hsm::reference(&stored.object)
+                    && let Some(hsm) = self.hsm_of(&access.token)?
+                {
+                    let value = work.in_hsm(&hsm, &reference, call.deadline).await?;
+                    return Ok(wire::Bytes { value, sealed: Vec::new() });
+                }
                 let value = self
                     .workers
                     .run(uid, call.deadline, move || {
                         if stored.object.class() == CKO_SECRET_KEY {
-                            return work(&Key::Secret(SecretKey::of(stored.object.attributes())?));
+                            return work.with(&Key::Secret(SecretKey::of(stored.object.attributes())?));
                         }
-                        work(&Key::Private(stored.private_key()?))
+                        work.with(&Key::Private(stored.private_key()?))
                     })
                     .await?;
                 Ok(wire::Bytes { value, sealed: Vec::new() })
@@ -167,9 +154,9 @@ impl Engine {
                         }
                         let attributes = opened.object.attributes();
                         let value = if opened.object.class() == CKO_SECRET_KEY {
-                            work(&Key::Secret(SecretKey::of(attributes)?))?
+                            work.with(&Key::Secret(SecretKey::of(attributes)?))?
                         } else {
-                            work(&Key::Private(&PrivateKey::of(attributes)?))?
+                            work.with(&Key::Private(&PrivateKey::of(attributes)?))?
                         };
                         let sealed = if opened.renew {
                             owner.seal(&vault, &opened.object)?
@@ -184,17 +171,6 @@ impl Engine {
                 Err(malformed("a key that only the client has works there"))
             }
             None => Err(malformed("the request names no key")),
-        }
-    }
-}
-
-impl Key<'_> {
-    fn secret(&self) -> Result<&SecretKey> {
-        match self {
-            Self::Secret(key) => Ok(key),
-            Self::Private(_) => {
-                Err(Error::new(ErrorCode::KeyTypeInconsistent, "the object is not a secret key"))
-            }
         }
     }
 }

@@ -2,10 +2,12 @@
 
 mod access;
 mod admin;
+mod attach;
 mod backup;
 mod catalogue;
 mod derivation;
 mod encapsulation;
+mod hsm;
 mod identities;
 mod keys;
 mod objects;
@@ -40,6 +42,7 @@ use crate::store::Store;
 use crate::store::vault::Vault;
 use crate::workers::Workers;
 
+pub(crate) use self::hsm::Hsms;
 pub(crate) use self::identities::valid_name;
 
 /// Tells how many connections an identity has, and how many there are.
@@ -68,6 +71,7 @@ pub(crate) struct Engine {
     request_life: Duration,
     access_life: Duration,
     pins: crate::config::Pins,
+    hsms: hsm::Hsms,
 }
 
 /// What an [`Engine`] is made of.
@@ -78,6 +82,7 @@ pub(crate) struct Parts {
     pub(crate) workers: Workers,
     pub(crate) connected: Arc<dyn Connected>,
     pub(crate) signer: Signer,
+    pub(crate) hsms: hsm::Hsms,
 }
 
 /// A request without its operation: who asks, and how.
@@ -136,6 +141,7 @@ impl Engine {
             request_life: config.deadlines.request(),
             access_life: config.deadlines.access(),
             pins: config.pins.clone(),
+            hsms: parts.hsms,
         }
     }
 
@@ -304,6 +310,7 @@ impl Engine {
             Operation::ListTokens(_) => Ok(self.list_tokens(call)),
             Operation::ListIdentities(_) => self.list_identities(call),
             Operation::Status(_) => self.status(call),
+            Operation::ListHsmKeys(_) => self.list_hsm_keys(call).await,
             Operation::Backup(backup) => self.backup(call, backup).await,
             Operation::Catalogue(catalogue) => {
                 let access = self.access(call)?;
@@ -355,7 +362,7 @@ impl Engine {
             Operation::DecapsulateKey(open) => self.decapsulate_key(call, open).await,
             Operation::UnwrapKey(unwrap) => self.unwrap_key(call, unwrap).await,
             Operation::CreateObject(create) => self.create_object(call, create).await,
-            Operation::CopyObject(copy) => self.copy_object(call, copy),
+            Operation::CopyObject(copy) => self.copy_object(call, copy).await,
             Operation::SetAttributes(set) => self.set_attributes(call, set),
             Operation::DestroyObject(destroy) => self.destroy_object(call, destroy),
             Operation::InstallCertificate(install) => self.install_certificate(call, install),
@@ -371,6 +378,7 @@ impl Engine {
             Operation::UnlockToken(unlock) => self.unlock_token(call, unlock),
             Operation::DeleteToken(_) => self.delete_token(call),
             Operation::SetPolicy(set) => self.set_policy(call, set),
+            Operation::AttachKeys(attach) => self.attach_keys(call, attach).await,
             _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
         }
     }

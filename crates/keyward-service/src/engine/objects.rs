@@ -1,12 +1,14 @@
 //! Objects: made, copied, changed, destroyed.
 
 use cryptoki_sys::{CKM_DH_PKCS_KEY_PAIR_GEN, CKM_RSA_PKCS_KEY_PAIR_GEN};
-use keyward_token::{Attributes, Object, Stage, rules};
+use keyward_token::rules::{self, Draft};
+use keyward_token::{Attributes, Object, Stage};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 use prost::Message;
 
 use super::access::Access;
+use super::hsm::Effects;
 use super::pins::DONE;
 use super::repeat::{Changes, Plan};
 use super::sealed::{Owner, encode};
@@ -34,12 +36,24 @@ impl Engine {
         access.policy().permit_generation(mechanism, &public_template)?;
         let stage = self.stage_of_successor(&access, &generate.successor_of)?;
         let (uid, deadline) = (call.identity.uid, call.deadline);
-        let work = move || rules::generate_key_pair(mechanism, public_template, private_template);
-        let (mut public, mut private) = match mechanism {
-            CKM_RSA_PKCS_KEY_PAIR_GEN | CKM_DH_PKCS_KEY_PAIR_GEN => {
-                self.workers.run_slow(uid, deadline, work).await?
+        let mut effects = Effects::default();
+        let hsm = self.hsm_for(&access, &private_template)?;
+        let (mut public, mut private) = if let Some(hsm) = hsm {
+            let id = keyward_crypto::random::bytes();
+            let draft = Draft::pair(mechanism, public_template, private_template, id)?;
+            match self.make(&hsm, draft, &mut effects, deadline).await? {
+                (Some(public), private) => (public, private),
+                (None, _) => return Err(malformed("the mechanism makes no key pair")),
             }
-            _ => self.workers.run(uid, deadline, work).await?,
+        } else {
+            let work =
+                move || rules::generate_key_pair(mechanism, public_template, private_template);
+            match mechanism {
+                CKM_RSA_PKCS_KEY_PAIR_GEN | CKM_DH_PKCS_KEY_PAIR_GEN => {
+                    self.workers.run_slow(uid, deadline, work).await?
+                }
+                _ => self.workers.run(uid, deadline, work).await?,
+            }
         };
         if stage != Stage::Current && !(public.is_token_object() && private.is_token_object()) {
             return Err(Error::new(
@@ -56,7 +70,8 @@ impl Engine {
         };
         let subject =
             pair.private_key.as_ref().map_or(String::new(), |object| object.unique_id.clone());
-        Ok(Plan::new(changes, access.answer(Some(Answered::KeyPair(pair)))).about(subject))
+        let answer = access.answer(Some(Answered::KeyPair(pair)));
+        Ok(Plan::new(changes, answer).about(subject).with(effects))
     }
 
     /// C_GenerateKey.
@@ -68,8 +83,15 @@ impl Engine {
         let access = self.access(call)?;
         let template = Attributes::try_from(generate.template.clone())?;
         access.policy().permit_generation(generate.mechanism, &template)?;
-        let object = rules::generate_secret_key(generate.mechanism, template)?;
-        self.plan_new(call, &access, object)
+        let mut effects = Effects::default();
+        let object = if let Some(hsm) = self.hsm_for(&access, &template)? {
+            let id = keyward_crypto::random::bytes();
+            let draft = Draft::secret(generate.mechanism, template, id)?;
+            self.make(&hsm, draft, &mut effects, call.deadline).await?.1
+        } else {
+            rules::generate_secret_key(generate.mechanism, template)?
+        };
+        self.plan_made(call, &access, object, effects, Default::default()).await
     }
 
     /// C_CreateObject.
@@ -86,18 +108,18 @@ impl Engine {
             .workers
             .run(call.identity.uid, call.deadline, move || rules::create(template, author))
             .await?;
-        self.plan_new(call, &access, object)
+        self.plan_new(call, &access, object).await
     }
 
     /// C_CopyObject.
-    pub(super) fn copy_object(&self, call: &Call, copy: &wire::CopyObject) -> Result<Plan> {
+    pub(super) async fn copy_object(&self, call: &Call, copy: &wire::CopyObject) -> Result<Plan> {
         let access = self.access(call)?;
         let template = Attributes::try_from(copy.template.clone())?;
         let copied = match self.source(call, &access, copy.source.as_ref())? {
             Source::Token(stored) => rules::copy(&stored.object, &template)?,
             Source::Session(object) => rules::copy(&object, &template)?,
         };
-        self.plan_new(call, &access, copied)
+        self.plan_new(call, &access, copied).await
     }
 
     /// C_SetAttributeValue.
@@ -140,7 +162,10 @@ impl Engine {
         let path = paths::object(access.token.id, &stored.unique_id);
         changes.delete(path, stored.version);
         changes.touched = Some(access.token.id);
-        Ok(Plan::new(changes, access.answer(Some(DONE))).about(&stored.unique_id))
+        let mut effects = Effects::default();
+        effects.destroy(self, &access.token, &stored.object);
+        let plan = Plan::new(changes, access.answer(Some(DONE)));
+        Ok(plan.about(&stored.unique_id).with(effects))
     }
 
     /// To whom session objects of this call belong.
@@ -152,24 +177,26 @@ impl Engine {
         }
     }
 
-    fn plan_new(&self, call: &Call, access: &Access, object: Object) -> Result<Plan> {
-        self.plan_made(call, access, object, Default::default())
+    async fn plan_new(&self, call: &Call, access: &Access, object: Object) -> Result<Plan> {
+        self.plan_made(call, access, object, Effects::default(), Default::default()).await
     }
 
     /// The plan for a new object. Of the key that it came out of: its blob, if it was renewed, and
     /// the version that it begins with, if the host wants to know.
-    pub(super) fn plan_made(
+    pub(super) async fn plan_made(
         &self,
         call: &Call,
         access: &Access,
         object: Object,
+        mut effects: Effects,
         (sealed, version): (Vec<u8>, Vec<u8>),
     ) -> Result<Plan> {
+        let object = self.bring(access, object, &mut effects, call.deadline).await?;
         let mut changes = Changes::default();
         let object = self.place(call, access, object, &mut changes)?;
         let subject = object.unique_id.clone();
         let result = Answered::Object(wire::ObjectResult { object: Some(object), sealed, version });
-        Ok(Plan::new(changes, access.answer(Some(result))).about(subject))
+        Ok(Plan::new(changes, access.answer(Some(result))).about(subject).with(effects))
     }
 
     /// Puts a new object where it belongs: into the token, or sealed into the

@@ -330,6 +330,7 @@ impl Engine {
             delay: delay.min(call.deadline.saturating_duration_since(Instant::now())),
             subject: who(officer).to_owned(),
             optional: false,
+            hsm: super::hsm::Effects::default(),
         })))
     }
 

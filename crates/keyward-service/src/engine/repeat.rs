@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) delay: Duration,
     /// To what it happens, for the audit log.
     pub(super) subject: String,
+    /// What it means for the keys in an HSM.
+    pub(super) hsm: super::hsm::Effects,
 }
 
 /// Changes to the store, not encrypted yet.
@@ -87,6 +89,7 @@ impl Engine {
                 {
                     attempt.settled();
                 }
+                plan.hsm.settle(&committed);
                 match committed {
                     Ok(sequence) => {
                         if touched.is_some() {
@@ -290,7 +293,13 @@ impl Plan {
             delay: Duration::ZERO,
             subject: String::new(),
             optional: false,
+            hsm: super::hsm::Effects::default(),
         }
+    }
+
+    /// Adds what it means for the keys in an HSM.
+    pub(super) fn with(self, hsm: super::hsm::Effects) -> Self {
+        Self { hsm, ..self }
     }
 
     /// Names to what it happens, for the audit log.

@@ -12,6 +12,7 @@ use keyward_token::{Attributes, Object, Stage, rules};
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
 use super::access::Access;
+use super::hsm::Effects;
 use super::objects::{fitting_view, no_object};
 use super::pins::DONE;
 use super::repeat::{Changes, Plan};
@@ -130,12 +131,15 @@ impl Engine {
             ));
         }
         let mut changes = Changes::default();
+        let mut effects = Effects::default();
         for stored in family(&access, key) {
             rules::may_destroy(&stored.object)?;
             changes.delete(paths::object(access.token.id, &stored.unique_id), stored.version);
+            effects.destroy(self, &access.token, &stored.object);
         }
         changes.touched = Some(access.token.id);
-        Ok(Plan::new(changes, access.answer(Some(DONE))).about(&retire.unique_id))
+        let plan = Plan::new(changes, access.answer(Some(DONE)));
+        Ok(plan.about(&retire.unique_id).with(effects))
     }
 
     /// Takes the predecessor of a pending key out of sight, and answers what the

@@ -29,6 +29,7 @@ impl Engine {
             given => given,
         };
         known_policy(create.policy)?;
+        self.known_hsm(&create.hsm)?;
         let so_pin = pin::acceptable(create.so_pin.clone())?;
         let user_pin = match create.user_pin.as_slice() {
             [] => None,
@@ -50,6 +51,7 @@ impl Engine {
             user_generation: new_generation(),
             created: clock::seconds(),
             policy: create.policy,
+            hsm: create.hsm.clone(),
         };
         changes.add(paths::token(id), record.encode_to_vec());
         changes.touched = Some(id);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use keyward_token::key::{self, PrivateKey, SecretKey, WorkingKey};
 use keyward_token::mechanism::{WrappingScheme, declared};
-use keyward_token::{Attributes, Object, rules};
+use keyward_token::{Attributes, Object, hsm, rules};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
 use super::access::Access;
+use super::hsm::Effects;
 use super::keys::no_key;
 use super::repeat::Plan;
 use super::{Answer, Call, Engine, malformed};
@@ -47,6 +48,7 @@ impl Engine {
             .run(call.identity.uid, call.deadline, move || {
                 rules::may_wrap(&scheme, wrapping.object(), key.object())?;
                 policy.permit(mechanism, CKA_WRAP, wrapping.object())?;
+                wrapping.must_be_here()?;
                 key::wrap(&scheme, wrapping.object(), key.object())
             })
             .await;
@@ -71,6 +73,18 @@ impl Engine {
             .operand(call, &access, key)
             .map_err(|error| instead_of_key_handle(error, ErrorCode::UnwrappingKeyHandleInvalid))?;
         let sealed = unwrapping.renewed();
+        let mut effects = Effects::default();
+        if let Operand::Stored(stored) = &unwrapping
+            && let Some(reference) = hsm::reference(&stored.object)
+            && let Some(hsm) = self.hsm_of(&access.token)?
+        {
+            rules::may_unwrap(&scheme, &stored.object, template)?;
+            policy.permit(mechanism, CKA_UNWRAP, &stored.object)?;
+            let object = self
+                .unwrap_in_hsm(&access, (hsm, reference), unwrap, &mut effects, call.deadline)
+                .await?;
+            return self.plan_made(call, &access, object, effects, Default::default()).await;
+        }
         let object = self
             .workers
             .run(call.identity.uid, call.deadline, move || {
@@ -80,7 +94,7 @@ impl Engine {
                     .with_private_or_secret(|key| rules::unwrap(&scheme, key, &wrapped, wanted))
             })
             .await?;
-        self.plan_made(call, &access, object, (sealed, Vec::new()))
+        self.plan_made(call, &access, object, effects, (sealed, Vec::new())).await
     }
 
     /// A key that a request names, wherever it is.
@@ -130,6 +144,20 @@ impl Operand {
         }
     }
 
+    /// Refuses a key that is in an HSM: what is asked of it is not done there.
+    ///
+    /// # Errors
+    /// CKR_KEY_FUNCTION_NOT_PERMITTED.
+    fn must_be_here(&self) -> Result<()> {
+        if hsm::reference(self.object()).is_none() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::KeyFunctionNotPermitted,
+            "the key is in an HSM; there it signs, decrypts and unwraps, and does nothing else",
+        ))
+    }
+
     /// The blob to carry from now on; empty if it stays what it is.
     pub(super) fn renewed(&self) -> Vec<u8> {
         match self {
@@ -143,6 +171,7 @@ impl Operand {
         &self,
         work: impl FnOnce(WorkingKey<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.must_be_here()?;
         let attributes = self.object().attributes();
         match (self.object().class(), self) {
             (CKO_SECRET_KEY, _) => work(WorkingKey::Secret(&SecretKey::of(attributes)?)),

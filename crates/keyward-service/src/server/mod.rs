@@ -24,7 +24,7 @@ use self::door::{Arrival, Door, Turn};
 use crate::authority::shown;
 use crate::clock;
 use crate::config::{Config, StoreKind};
-use crate::engine::{Engine, Parts, Reply};
+use crate::engine::{Engine, Hsms, Parts, Reply};
 use crate::files::FileError;
 use crate::id::Id;
 use crate::signer::Signer;
@@ -358,6 +358,7 @@ async fn open(
         workers,
         connected: Arc::clone(connections) as Arc<dyn crate::engine::Connected>,
         signer,
+        hsms: Hsms::start(config),
     };
     Ok((Arc::new(Engine::new(parts, config)), store))
 }

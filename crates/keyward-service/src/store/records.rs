@@ -32,6 +32,10 @@ pub(crate) struct TokenRecord {
     pub(crate) created: u64,
     #[prost(enumeration = "wire::Policy", tag = "9")]
     pub(crate) policy: i32,
+    /// The HSM that its keys are in, as the configuration calls it; empty: in
+    /// the store.
+    #[prost(string, tag = "10")]
+    pub(crate) hsm: String,
 }
 
 impl TokenRecord {
