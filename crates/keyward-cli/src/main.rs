@@ -71,6 +71,9 @@ enum Command {
     Completions(CompletionsArgs),
     Man(ManArgs),
     Version(VersionArgs),
+    /// Hold the library of an HSM for `keyward serve`, which starts this itself
+    #[command(hide = true)]
+    HsmWorker,
 }
 
 const HELP: &str = "\
@@ -88,7 +91,7 @@ Run the service:
   bench        sign, login: how fast the service is
 
 Look after tokens and what is in them:
-  token        create, list, show, set-pin, unlock, set-policy, delete
+  token        create, list, show, set-pin, unlock, set-policy, attach, delete
   key          generate, list, show, import, rename, rotate, retire, delete
   cert         request, import, list, export, delete
   identity     create, list, show, renew, revoke: who may use which tokens
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => done(args.run()),
         Command::Man(args) => done(args.run()),
         Command::Version(args) => done(args.run()),
+        Command::HsmWorker => done(keyward_hsm::worker::run().map_err(Into::into)),
     };
     result.unwrap_or_else(|error| failed(&error))
 }

@@ -1,5 +1,6 @@
 //! The commands: one file for each noun or verb.
 
+pub mod attach;
 pub mod backup;
 pub mod bench;
 pub mod cert;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{Status, StatusResult, StoreMember, StoreStatus};
+use keyward_wire::{HsmStatus, Status, StatusResult, StoreMember, StoreStatus};
 use serde::Serialize;
 
 use crate::admin::{Admin, AdminArgs};
@@ -54,6 +54,9 @@ impl StatusArgs {
             let state = member.trouble.as_deref().unwrap_or("answers");
             lines.push(("  member", format!("{}: {state}", member.endpoint)));
         }
+        for hsm in &status.hsms {
+            lines.push(("HSM", hsm.line()));
+        }
         lines.extend([
             ("Connections", format!("{} now, {} accepted", status.connections, status.accepted)),
             ("Requests", requests),
@@ -91,6 +94,7 @@ struct StatusView {
     waiting: u32,
     put_off: u64,
     tokens: Vec<TokenCounts>,
+    hsms: Vec<HsmView>,
 }
 
 #[derive(Serialize)]
@@ -105,6 +109,40 @@ struct MemberView {
     endpoint: String,
     /// Why it did not answer the last time.
     trouble: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HsmView {
+    name: String,
+    /// Of the token in it; empty before it was there once.
+    label: String,
+    serial: String,
+    model: String,
+    /// Why it cannot be asked; empty: it can.
+    trouble: String,
+    /// How often its library was started.
+    starts: u64,
+}
+
+impl From<HsmStatus> for HsmView {
+    fn from(hsm: HsmStatus) -> Self {
+        let HsmStatus { name, trouble, label, serial, model, starts } = hsm;
+        Self { name, label, serial, model, trouble, starts }
+    }
+}
+
+impl HsmView {
+    fn line(&self) -> String {
+        let token = match self.label.as_str() {
+            "" => String::new(),
+            label => format!(" (token {label:?}, serial number {})", self.serial),
+        };
+        let state = match self.trouble.as_str() {
+            "" => "answers",
+            trouble => trouble,
+        };
+        format!("{}{token}: {state}", self.name)
+    }
 }
 
 #[derive(Serialize)]
@@ -143,6 +181,7 @@ impl From<StatusResult> for StatusView {
             waiting: status.waiting,
             put_off: status.put_off,
             tokens: status.tokens.into_iter().map(counts).collect(),
+            hsms: status.hsms.into_iter().map(HsmView::from).collect(),
         }
     }
 }

@@ -13,6 +13,7 @@ use keyward_wire::{
 };
 use serde::Serialize;
 
+use super::attach::Attach;
 use crate::admin::{Admin, AdminArgs};
 use crate::output::{self, Table, moment, yes_no};
 use crate::terminal::{self, PinSource, quote};
@@ -44,6 +45,11 @@ pub enum TokenCommand {
         after_long_help = "What the new policy leaves out is refused from now on; nothing is destroyed, and a running\nprogram sees the new list of mechanisms when it asks the next time.\n\nExamples:\n  keyward token set-policy node1 fips\n  keyward token set-policy node1 default"
     )]
     SetPolicy(SetPolicyArgs),
+    /// Make the keys that an HSM has already a token's
+    #[command(
+        after_long_help = "The token is one that was made with --hsm. The keys stay where they are; their certificates\nare copied into the token. Without a key and without --all it shows what there is.\n\nExamples:\n  keyward token attach node1\n  keyward token attach node1 node1-key\n  keyward token attach node1 --all"
+    )]
+    Attach(Attach),
     /// Destroy a token with everything in it
     #[command(after_long_help = "Example:\n  keyward token delete node1")]
     Delete(Delete),
@@ -62,6 +68,7 @@ impl TokenCommand {
             Self::SetPin(args) => args.run(),
             Self::Unlock(args) => args.run(),
             Self::SetPolicy(args) => args.run(),
+            Self::Attach(args) => args.run(),
             Self::Delete(args) => args.run(),
         }
     }
@@ -120,6 +127,10 @@ pub struct Create {
     /// Which mechanisms and keys the token offers
     #[arg(long, value_enum, default_value = "default")]
     policy: PolicyArg,
+    /// The HSM that its private and secret keys are to be in, as the service's configuration calls
+    /// it
+    #[arg(long, value_name = "NAME")]
+    hsm: Option<String>,
     /// The security officer's PIN; better given by file, KEYWARD_SO_PIN or on the terminal
     #[arg(long, value_name = "PIN")]
     so_pin: Option<String>,
@@ -174,6 +185,7 @@ impl Create {
                 so_pin: so_pin.as_bytes().to_vec(),
                 user_pin,
                 policy: Policy::from(self.policy).into(),
+                hsm: self.hsm.unwrap_or_default(),
             },
         )?;
         if self.json {
@@ -263,6 +275,7 @@ impl Show {
             ("Serial number", token.serial.clone()),
             ("Login", token.login.to_owned()),
             ("Policy", token.policy.to_owned()),
+            ("Keys", token.keys_told()),
             ("User PIN", token.user_pin_told()),
             ("SO PIN", told(token.so_pin).to_owned()),
             ("Read only", yes_no(token.read_only).to_owned()),
@@ -444,6 +457,8 @@ struct TokenView {
     serial: String,
     login: &'static str,
     policy: &'static str,
+    /// The HSM that its keys are in; empty: in the store.
+    hsm: String,
     user_pin_initialized: bool,
     user_pin: &'static str,
     so_pin: &'static str,
@@ -493,6 +508,7 @@ impl TokenView {
             label: token.label.clone(),
             serial: token.serial.clone(),
             policy: mechanism::Policy::from(token.policy()).name(),
+            hsm: token.hsm.clone(),
             login: match token.login_mode() {
                 LoginMode::Certificate => "certificate",
                 _ => "pin",
@@ -504,6 +520,13 @@ impl TokenView {
             objects: token.objects,
             created: moment(token.created),
             wrong_pins: token.pin_counts.iter().map(WrongPins::of).collect(),
+        }
+    }
+
+    fn keys_told(&self) -> String {
+        match self.hsm.as_str() {
+            "" => "in the store".to_owned(),
+            hsm => format!("in the HSM {hsm:?}"),
         }
     }
 

@@ -61,6 +61,9 @@ pub struct DevArgs {
     /// Which mechanisms and keys the token offers [default: default, or as the token is]
     #[arg(long, value_enum)]
     policy: Option<PolicyArg>,
+    /// A file with an [[hsm]] as in keyward.toml, paths absolute: a new token's keys are in that HSM
+    #[arg(long, value_name = "FILE")]
+    hsm: Option<PathBuf>,
     /// How much of the token the module shows [default: full]
     #[arg(long, value_enum)]
     profile: Option<ProfileArg>,
@@ -102,7 +105,7 @@ impl DevArgs {
                 None => free_address()?,
             };
             init::make(dir.to_owned(), listen)?;
-            return Ok(());
+            return self.add_hsm(&path);
         }
         let there = Config::load(&path).map_err(|error| Failure::from_error(&error))?.listen;
         match self.listen {
@@ -112,6 +115,29 @@ impl DevArgs {
                     .into())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Puts the HSM into the configuration of a new service.
+    fn add_hsm(&self, config: &Path) -> Result<()> {
+        let Some(hsm) = &self.hsm else { return Ok(()) };
+        let read = |path: &Path| {
+            std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))
+        };
+        let text = format!("{}\n{}", read(config)?, read(hsm)?);
+        std::fs::write(config, text)
+            .with_context(|| format!("{} cannot be written", config.display()))
+    }
+
+    /// The HSM that a new token's keys are to be in.
+    fn hsm(&self, dir: &Path) -> Result<String> {
+        let Some(path) = &self.hsm else { return Ok(String::new()) };
+        let config = Config::load(&dir.join("keyward.toml"))
+            .map_err(|error| Failure::from_error(&error))?;
+        match config.hsm.as_slice() {
+            [hsm, ..] => Ok(hsm.name.clone()),
+            [] => Err(Failure::new(format!("{} has no [[hsm]]", path.display())).into()),
         }
     }
 
@@ -132,7 +158,7 @@ impl DevArgs {
     ) -> Result<ExitCode> {
         let admin_config = dir.join("admin/client.toml");
         let admin = Admin::open(&AdminArgs { config: admin_config.clone().into() })?;
-        self.make_token(&admin)?;
+        self.make_token(&admin, dir)?;
         let config = self.make_identity(&admin, dir)?;
         let endpoint = admin.config().endpoints.first().cloned().unwrap_or_default();
         // The counters that COMMAND sees are its own: no connection of ours stays.
@@ -161,7 +187,7 @@ impl DevArgs {
         }
     }
 
-    fn make_token(&self, admin: &Admin) -> Result<()> {
+    fn make_token(&self, admin: &Admin, dir: &Path) -> Result<()> {
         if admin.tokens()?.iter().any(|token| token.label == self.token_label) {
             if let Some(policy) = self.policy {
                 let policy = SetPolicy { policy: Policy::from(policy).into() };
@@ -178,6 +204,7 @@ impl DevArgs {
                 so_pin: self.so_pin.as_bytes().to_vec(),
                 user_pin: self.pin.as_bytes().to_vec(),
                 policy: Policy::from(policy).into(),
+                hsm: self.hsm(dir)?,
             },
         )?;
         Ok(())
