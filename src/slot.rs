@@ -60,6 +60,8 @@ struct State {
     asked_in_vain: Option<Instant>,
     /// As the token was last described.
     policy: Policy,
+    /// What the token's HSM can do, if its keys are in one and that is known.
+    abilities: Option<Arc<[u64]>>,
     sessions: Count,
 }
 
@@ -306,6 +308,11 @@ impl Slot {
         self.state().policy
     }
 
+    /// Whether the token's keys can do what this mechanism does, as far as that is known.
+    pub(crate) fn is_able(&self, mechanism: CK_MECHANISM_TYPE) -> bool {
+        self.state().abilities.as_ref().is_none_or(|able| able.contains(&mechanism))
+    }
+
     /// Asks the service something about this token.
     pub(crate) fn ask(&self, remote: &Remote, operation: Operation) -> Result<Vec<Response>> {
         self.question(remote, operation, &Reserve::None).map_err(|error| self.failed(error))
@@ -540,8 +547,16 @@ impl Slot {
 
 impl State {
     fn learn(&mut self, info: TokenInfo, when: Instant) {
-        self.policy = info.policy().into();
+        self.learn_offer(&info);
         self.info = Some((info, when));
+    }
+
+    /// What the token offers.
+    fn learn_offer(&mut self, info: &TokenInfo) {
+        self.policy = info.policy().into();
+        if !info.mechanisms.is_empty() {
+            self.abilities = Some(info.mechanisms.as_slice().into());
+        }
     }
 
     fn forget_login(&mut self) {

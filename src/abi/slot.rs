@@ -1,9 +1,11 @@
 //! Slot and token management functions (section 5.5).
 
+use std::sync::Arc;
+
 use cryptoki_sys::*;
 use keyward_client::config::{Login, Profile};
 use keyward_crypto::digest::Hash;
-use keyward_token::mechanism::{Family, Mechanism, Policy};
+use keyward_token::mechanism::{Family, Mechanism};
 use keyward_wire::request::Operation;
 use keyward_wire::{InitPin, InitToken, PinState, SetPin, TokenInfo, UserType};
 
@@ -136,8 +138,11 @@ pub(super) unsafe fn mechanism_list(
     list: CK_MECHANISM_TYPE_PTR,
     count: CK_ULONG_PTR,
 ) -> Result<()> {
-    let listed: Vec<CK_MECHANISM_TYPE> = policy(library, id)?
+    let slot = informed(library, id)?;
+    let listed: Vec<CK_MECHANISM_TYPE> = slot
+        .policy()
         .offers()
+        .filter(|offer| slot.is_able(offer.mechanism.number))
         .filter(|offer| library.profile == Profile::Full || offer.mechanism.tls)
         .map(|offer| offer.mechanism.number)
         .collect();
@@ -152,8 +157,12 @@ pub(super) unsafe fn mechanism_info(
     number: CK_MECHANISM_TYPE,
     info: CK_MECHANISM_INFO_PTR,
 ) -> Result<()> {
-    let offer = policy(library, id)?.find(number)?;
+    let slot = informed(library, id)?;
+    let offer = slot.policy().find(number)?;
     let mechanism = offer.mechanism;
+    if !slot.is_able(number) {
+        return Err(CKR_MECHANISM_INVALID.into());
+    }
     if library.profile == Profile::Tls && !mechanism.tls && !asked_for_pss(mechanism) {
         return Err(CKR_MECHANISM_INVALID.into());
     }
@@ -171,12 +180,12 @@ pub(super) unsafe fn mechanism_info(
     unsafe { put(info, value) }
 }
 
-/// The policy of a slot's token. The service is asked in profile `full`; while it is away the policy
-/// is the last one that was heard of.
-fn policy(library: &Library, id: CK_SLOT_ID) -> Result<Policy> {
+/// A slot that knows what its token offers. The service is asked in profile `full`; while it is
+/// away that is what was heard last.
+fn informed(library: &Library, id: CK_SLOT_ID) -> Result<Arc<Slot>> {
     let slot = library.slot(id)?;
     slot.news(&library.remote, false);
-    Ok(slot.policy())
+    Ok(slot)
 }
 
 /// The JDK offers PSS only with hashes that C_GetMechanismInfo knows, although

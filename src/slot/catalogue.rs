@@ -93,7 +93,7 @@ impl Slot {
             }
             revision = frame.revision.unwrap_or_default();
             if let Some(token) = part.token {
-                self.state().policy = token.policy().into();
+                self.state().learn_offer(&token);
             }
             for object in part.objects {
                 objects.extend(self.entry(object)?);

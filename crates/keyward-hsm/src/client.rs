@@ -66,7 +66,8 @@ impl Hsm {
         let mut status = self.status.clone();
         let known = status.wait_for(|status| status.abilities.is_some());
         let waited = timeout_at(deadline.into(), known).await;
-        let abilities = waited.ok().and_then(std::result::Result::ok).map(|it| it.abilities.clone());
+        let abilities =
+            waited.ok().and_then(std::result::Result::ok).map(|it| it.abilities.clone());
         abilities.flatten().ok_or_else(|| {
             let trouble = self.status.borrow().trouble.clone().unwrap_or_default();
             let message = format!("the HSM {:?} was not there yet: {trouble}", self.name);

@@ -138,7 +138,9 @@ mod tests {
     fn paths_are_the_configurations_own() {
         let config = config(LEAST).unwrap();
         assert_eq!(config.library, Path::new("/etc/keyward/lib/hsm.so"));
-        assert!(matches!(config.pin, PinSource::File(file) if file == Path::new("/etc/keyward/pin")));
+        assert!(
+            matches!(config.pin, PinSource::File(file) if file == Path::new("/etc/keyward/pin"))
+        );
         assert_eq!(config.sessions, 4);
     }
 

@@ -6,9 +6,9 @@
 //! the memory that holds the other keys. [`Hsm`] is the service's side: it starts the
 //! worker, gives it work, ends it when it hangs, and starts it again.
 
+mod abilities;
 mod client;
 mod config;
-mod abilities;
 mod protocol;
 mod said;
 mod shown;
@@ -17,9 +17,9 @@ mod supervisor;
 pub mod attributes;
 pub mod worker;
 
+pub use abilities::Abilities;
 pub use client::Hsm;
 pub use config::{HsmConfig, PinSource};
-pub use abilities::Abilities;
 pub use said::error_name;
 pub use shown::shown;
 pub use supervisor::Status;

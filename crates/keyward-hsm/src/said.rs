@@ -16,7 +16,6 @@ pub fn error_name(value: &RvError) -> String {
     name
 }
 
-
 /// What a token's refusal is called on the wire; `None`: it is the token or the
 /// session that is gone.
 pub(crate) fn refusal(value: &RvError, sentence: String) -> Option<Error> {

@@ -292,7 +292,8 @@ impl Supervisor {
             let why = if !worker.ready && now >= worker.started + self.config.start() {
                 Some(format!("the library did not start within {} ms", self.config.start_ms))
             } else {
-                let hangs = worker.under_way.values().find(|(job, since)| now >= *since + job.limit);
+                let hangs =
+                    worker.under_way.values().find(|(job, since)| now >= *since + job.limit);
                 hangs.map(|(job, _)| format!("a call hung for {} ms", job.limit.as_millis()))
             };
             if let Some(why) = why {
@@ -364,11 +365,7 @@ impl Supervisor {
 }
 
 impl Worker {
-    fn start(
-        config: &HsmConfig,
-        program: &[OsString],
-        pin: Zeroizing<String>,
-    ) -> io::Result<Self> {
+    fn start(config: &HsmConfig, program: &[OsString], pin: Zeroizing<String>) -> io::Result<Self> {
         let (program, arguments) =
             program.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
         let mut child = Command::new(program)
@@ -397,11 +394,8 @@ impl Worker {
             pin: pin.to_string(),
             sessions: u32::try_from(config.sessions).unwrap_or(u32::MAX),
         };
-        let _ = tasks.send(protocol::frame(&Task {
-            id: 0,
-            key: None,
-            work: Some(Work::Open(open)),
-        })?);
+        let _ =
+            tasks.send(protocol::frame(&Task { id: 0, key: None, work: Some(Work::Open(open)) })?);
         let under_way = HashMap::new();
         Ok(Self { child, tasks, outcomes, under_way, pin, ready: false, started: Instant::now() })
     }
@@ -468,10 +462,7 @@ fn secret_file(path: &std::path::Path) -> std::result::Result<Zeroizing<Vec<u8>>
     let told = |error: io::Error| format!("{} cannot be read: {error}", path.display());
     let mode = std::fs::metadata(path).map_err(told)?.permissions().mode();
     if mode & 0o077 != 0 {
-        return Err(format!(
-            "{} can be read by others; chmod 600 {0}",
-            path.display()
-        ));
+        return Err(format!("{} can be read by others; chmod 600 {0}", path.display()));
     }
     std::fs::read(path).map(Zeroizing::new).map_err(told)
 }

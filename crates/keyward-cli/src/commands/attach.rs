@@ -54,12 +54,15 @@ impl Attach {
     /// What the service or the HSM says.
     pub fn run(self) -> Result<()> {
         let admin = Admin::open(&self.admin)?;
-        let keys = admin.one(&self.label, Operation::ListHsmKeys(ListHsmKeys {}), |answer| {
-            match answer {
-                Answer::HsmKeys(list) => Some(list.keys),
-                _ => None,
-            }
-        })?;
+        let keys =
+            admin.one(
+                &self.label,
+                Operation::ListHsmKeys(ListHsmKeys {}),
+                |answer| match answer {
+                    Answer::HsmKeys(list) => Some(list.keys),
+                    _ => None,
+                },
+            )?;
         if self.list || (self.keys.is_empty() && !self.all) {
             return self.show(&keys);
         }

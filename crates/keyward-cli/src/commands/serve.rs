@@ -53,8 +53,7 @@ impl ServeArgs {
     /// # Errors
     /// If the configuration, the store or the address cannot be used.
     pub fn run(self) -> Result<()> {
-        let mut config =
-            Config::load(&self.config).map_err(|error| Failure::from_error(&error))?;
+        let mut config = Config::load(&self.config).map_err(|error| Failure::from_error(&error))?;
         // Of this very version, even if another was installed since.
         config.hsm_worker = vec!["/proc/self/exe".into(), "hsm-worker".into()];
         self.start_log(&config)?;

@@ -99,8 +99,7 @@ fn aes<'a>(mode: &'a BlockMode, copy: &'a mut Vec<u8>) -> Result<Mechanism<'a>> 
         BlockMode::Gcm { iv, associated, tag_length } => {
             copy.clone_from(iv);
             let bits = u64::from(8 * tag_length).into();
-            let parameters =
-                GcmParams::new(copy, associated, bits).map_err(|_| not_offered())?;
+            let parameters = GcmParams::new(copy, associated, bits).map_err(|_| not_offered())?;
             Mechanism::AesGcm(parameters)
         }
         _ => return Err(not_offered()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cryptoki::error::Error as Cryptoki;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::elliptic_curve::{Ecdh1DeriveParams, EcKdf};
+use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki_sys::*;
@@ -100,12 +100,7 @@ impl Seat {
         }
     }
 
-    fn attempt(
-        &mut self,
-        session: &Session,
-        key: &wire::Attributes,
-        work: &Work,
-    ) -> Result<Done> {
+    fn attempt(&mut self, session: &Session, key: &wire::Attributes, work: &Work) -> Result<Done> {
         match work {
             Work::Open(_) => Err(Error::new(ErrorCode::Malformed, "it is open").into()),
             Work::Sign(sign) => {
@@ -158,8 +153,7 @@ impl Seat {
                 described(session, &[made])
             }
             Work::Unwrap(Unwrap { wrapping, wrapped, template: wanted }) => {
-                let scheme =
-                    WrappingScheme::try_from(wrapping.clone().ok_or_else(not_offered)?)?;
+                let scheme = WrappingScheme::try_from(wrapping.clone().ok_or_else(not_offered)?)?;
                 let mut iv = Vec::new();
                 let mechanism = unwrapping(&scheme, &mut iv)?;
                 let wanted = template(wanted.as_ref())?;
@@ -216,8 +210,10 @@ impl Seat {
                 self.handles.insert(name, *handle);
                 Ok(*handle)
             }
-            [] => Err(Error::new(ErrorCode::KeyHandleInvalid, "the key is not in the HSM any more")
-                .into()),
+            [] => {
+                Err(Error::new(ErrorCode::KeyHandleInvalid, "the key is not in the HSM any more")
+                    .into())
+            }
             _ => Err(Error::new(
                 ErrorCode::Internal,
                 "the HSM has several keys of that CKA_ID; it must be one key's only",

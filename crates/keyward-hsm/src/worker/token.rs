@@ -109,10 +109,8 @@ impl Reached {
     }
 
     fn mechanisms(&self, slot: Slot) -> Result<Vec<Mechanism>, Lost> {
-        let list = self
-            .library
-            .get_mechanism_list(slot)
-            .map_err(|error| said("the token", &error))?;
+        let list =
+            self.library.get_mechanism_list(slot).map_err(|error| said("the token", &error))?;
         Ok(list
             .into_iter()
             .filter_map(|number| {

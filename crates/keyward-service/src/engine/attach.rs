@@ -51,7 +51,9 @@ impl Engine {
             let found = candidates
                 .iter()
                 .find(|one| wanted.is_some() && one.reference == wanted)
-                .ok_or_else(|| Error::new(ErrorCode::NotFound, "the HSM has no such key any more"))?;
+                .ok_or_else(|| {
+                Error::new(ErrorCode::NotFound, "the HSM has no such key any more")
+            })?;
             if found.owner(&taken).is_some() {
                 continue;
             }
@@ -169,9 +171,7 @@ impl Candidate<'_> {
 
 /// The keys among what the HSM shows.
 fn candidates(shown: &[Attributes]) -> Vec<Candidate<'_>> {
-    let of_class = |class| {
-        shown.iter().filter(move |one| one.number(CKA_CLASS) == Some(class))
-    };
+    let of_class = |class| shown.iter().filter(move |one| one.number(CKA_CLASS) == Some(class));
     let keys = || of_class(CKO_PRIVATE_KEY).chain(of_class(CKO_SECRET_KEY));
     let candidate = |key| {
         let id = Attributes::bytes(key, CKA_ID).filter(|id| !id.is_empty());
@@ -185,7 +185,10 @@ fn candidates(shown: &[Attributes]) -> Vec<Candidate<'_>> {
             shown: key,
             reference: alone,
             public: of_class(CKO_PUBLIC_KEY).filter(|_| is_private).find(belongs),
-            certificates: of_class(CKO_CERTIFICATE).filter(|_| is_private).filter(belongs).collect(),
+            certificates: of_class(CKO_CERTIFICATE)
+                .filter(|_| is_private)
+                .filter(belongs)
+                .collect(),
         }
     };
     keys().map(candidate).collect()

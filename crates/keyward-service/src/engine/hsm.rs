@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cryptoki_sys::{CKA_CLASS, CKA_ID, CKA_TOKEN, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_SECRET_KEY};
 use keyward_hsm::Hsm;
 use keyward_token::key::{PrivateKey, SecretKey, from_crypto};
 use keyward_token::mechanism::{self, EncryptionScheme, REGISTRY, SignatureScheme};
@@ -71,7 +72,7 @@ pub(super) struct Effects {
 impl Effects {
     /// A key is being made.
     fn make(&mut self, hsm: &Arc<Hsm>, reference: Attributes) {
-        self.made.push((Arc::clone(hsm), reference));
+        self.made.extend(both(hsm, reference));
     }
 
     /// The key of an object that the operation destroys goes with it.
@@ -79,7 +80,7 @@ impl Effects {
         if let Some(reference) = hsm::reference(object)
             && let Some(hsm) = engine.hsms.0.get(&token.record.hsm)
         {
-            self.gone.push((Arc::clone(hsm), reference));
+            self.gone.extend(both(hsm, reference));
         }
     }
 
@@ -90,7 +91,7 @@ impl Effects {
             Ok(_) => destroy(std::mem::take(&mut self.gone)),
             Err(StoreError::Unavailable(_)) => {
                 for (hsm, reference) in made {
-                    let id = reference.bytes(cryptoki_sys::CKA_ID).map(crate::id::encode);
+                    let id = reference.bytes(CKA_ID).map(crate::id::encode);
                     tracing::warn!(
                         hsm = hsm.name(),
                         id,
@@ -101,6 +102,19 @@ impl Effects {
             Err(_) => destroy(made),
         }
     }
+}
+
+/// A key with the public half that the HSM has of it.
+fn both(hsm: &Arc<Hsm>, reference: Attributes) -> impl Iterator<Item = (Arc<Hsm>, Attributes)> {
+    let is_private = reference.number(CKA_CLASS) == Some(CKO_PRIVATE_KEY);
+    let public = reference.bytes(CKA_ID).filter(|id| is_private && !id.is_empty()).map(|id| {
+        let mut public = Attributes::new();
+        public.set(CKA_CLASS, CKO_PUBLIC_KEY);
+        public.set(CKA_ID, id);
+        public
+    });
+    let hsm = Arc::clone(hsm);
+    std::iter::once(reference).chain(public).map(move |one| (Arc::clone(&hsm), one))
 }
 
 impl Drop for Effects {
@@ -117,7 +131,7 @@ fn destroy(keys: Vec<(Arc<Hsm>, Attributes)>) {
     tokio::spawn(async move {
         for (hsm, reference) in keys {
             if let Err(error) = hsm.destroy(&reference, Instant::now() + CLEANING).await {
-                let id = reference.bytes(cryptoki_sys::CKA_ID).map(crate::id::encode);
+                let id = reference.bytes(CKA_ID).map(crate::id::encode);
                 tracing::warn!(hsm = hsm.name(), id, %error, "a key stays in the HSM without an object");
             }
         }
@@ -153,7 +167,7 @@ impl Engine {
         access: &Access,
         template: &Attributes,
     ) -> Result<Option<Arc<Hsm>>> {
-        if !template.is_true(cryptoki_sys::CKA_TOKEN) {
+        if !template.is_true(CKA_TOKEN) {
             return Ok(None);
         }
         let hsm = self.hsm_of(&access.token)?;
@@ -218,8 +232,7 @@ impl Engine {
         effects: &mut Effects,
         deadline: Instant,
     ) -> Result<Object> {
-        let is_key =
-            matches!(object.class(), cryptoki_sys::CKO_PRIVATE_KEY | cryptoki_sys::CKO_SECRET_KEY);
+        let is_key = matches!(object.class(), CKO_PRIVATE_KEY | CKO_SECRET_KEY);
         if !is_key || !object.is_token_object() || hsm::reference(&object).is_some() {
             return Ok(object);
         }
@@ -245,7 +258,7 @@ impl Engine {
         deadline: Instant,
     ) -> Result<Object> {
         let template = Attributes::try_from(unwrap.template.clone())?;
-        if !template.is_true(cryptoki_sys::CKA_TOKEN) {
+        if !template.is_true(CKA_TOKEN) {
             return Err(Error::new(
                 ErrorCode::KeyFunctionNotPermitted,
                 "a key in an HSM unwraps only what stays there (CKA_TOKEN)",

@@ -1,9 +1,9 @@
 //! What is done with private and secret keys, on the workers.
 
 use cryptoki_sys::*;
-use keyward_token::{Object, hsm};
 use keyward_token::key::{PrivateKey, SecretKey};
 use keyward_token::mechanism::{EncryptionScheme, Policy, SignatureScheme, declared};
+use keyward_token::{Object, hsm};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
@@ -127,7 +127,8 @@ impl Engine {
                     .workers
                     .run(uid, call.deadline, move || {
                         if stored.object.class() == CKO_SECRET_KEY {
-                            return work.with(&Key::Secret(SecretKey::of(stored.object.attributes())?));
+                            return work
+                                .with(&Key::Secret(SecretKey::of(stored.object.attributes())?));
                         }
                         work.with(&Key::Private(stored.private_key()?))
                     })

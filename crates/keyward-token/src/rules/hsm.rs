@@ -301,10 +301,7 @@ fn leaves() -> Error {
 }
 
 fn not_made(mechanism: u64) -> Error {
-    Error::new(
-        ErrorCode::MechanismInvalid,
-        format!("mechanism {mechanism:#x} makes no such key"),
-    )
+    Error::new(ErrorCode::MechanismInvalid, format!("mechanism {mechanism:#x} makes no such key"))
 }
 
 fn carry(from: &Attributes, to: &mut Attributes, attribute: u64) {

@@ -133,8 +133,8 @@ impl DevArgs {
     /// The HSM that a new token's keys are to be in.
     fn hsm(&self, dir: &Path) -> Result<String> {
         let Some(path) = &self.hsm else { return Ok(String::new()) };
-        let config = Config::load(&dir.join("keyward.toml"))
-            .map_err(|error| Failure::from_error(&error))?;
+        let config =
+            Config::load(&dir.join("keyward.toml")).map_err(|error| Failure::from_error(&error))?;
         match config.hsm.as_slice() {
             [hsm, ..] => Ok(hsm.name.clone()),
             [] => Err(Failure::new(format!("{} has no [[hsm]]", path.display())).into()),
