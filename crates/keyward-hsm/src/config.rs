@@ -112,7 +112,7 @@ fn sessions() -> usize {
 }
 
 fn call_ms() -> u64 {
-    10_000
+    3_000
 }
 
 fn generate_ms() -> u64 {

@@ -418,6 +418,16 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("unlock_token", Operation::UnlockToken(UnlockToken { identity: "node1".into() })),
         ("delete_token", Operation::DeleteToken(DeleteToken {})),
         ("set_policy", Operation::SetPolicy(SetPolicy { policy: Policy::Fips.into() })),
+        ("list_hsm_keys", Operation::ListHsmKeys(ListHsmKeys {})),
+        ("attach_keys", Operation::AttachKeys(AttachKeys { references: vec![vec![0x0a, 1]] })),
+        (
+            "create_token-hsm",
+            Operation::CreateToken(CreateToken {
+                label: "node1".into(),
+                hsm: "main".into(),
+                ..CreateToken::default()
+            }),
+        ),
         (
             "create_token-policy",
             Operation::CreateToken(CreateToken {
@@ -553,6 +563,40 @@ fn responses() -> Vec<(&'static str, Response)> {
             }),
         ),
         ("token", Answer::Token(token())),
+        (
+            "token-hsm",
+            Answer::Token(TokenInfo { hsm: "main".into(), mechanisms: vec![1, 0x1041], ..token() }),
+        ),
+        (
+            "hsm_keys",
+            Answer::HsmKeys(HsmKeyList {
+                keys: vec![HsmKey {
+                    reference: vec![0x0a, 1],
+                    label: b"key".to_vec(),
+                    id: vec![1],
+                    kind: "EC P-256".into(),
+                    class: 3,
+                    certificates: 2,
+                    state: HsmKeyState::Unfit.into(),
+                    reason: "why".into(),
+                }],
+            }),
+        ),
+        ("attached", Answer::Attached(ObjectList { objects: vec![Object::default()] })),
+        (
+            "status-hsm",
+            Answer::Status(StatusResult {
+                hsms: vec![HsmStatus {
+                    name: "main".into(),
+                    trouble: "away".into(),
+                    label: "token".into(),
+                    serial: "01".into(),
+                    model: "model".into(),
+                    starts: 3,
+                }],
+                ..StatusResult::default()
+            }),
+        ),
         ("token-policy", Answer::Token(TokenInfo { policy: Policy::Fips.into(), ..token() })),
         (
             "identity",

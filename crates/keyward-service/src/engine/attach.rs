@@ -177,6 +177,11 @@ fn candidates(shown: &[Attributes]) -> Vec<Candidate<'_>> {
         let id = Attributes::bytes(key, CKA_ID).filter(|id| !id.is_empty());
         let belongs = |one: &&Attributes| id.is_some() && one.bytes(CKA_ID) == id;
         let is_private = key.number(CKA_CLASS) == Some(CKO_PRIVATE_KEY);
+        // Several keys may have one CKA_ID.
+        let is_half = |one: &&Attributes| match key.bytes(CKA_MODULUS) {
+            Some(modulus) => one.bytes(CKA_MODULUS) == Some(modulus),
+            None => true,
+        };
         let alone = [&[CKA_ID][..], &[CKA_ID, CKA_LABEL], &[CKA_ID, CKA_LABEL, CKA_MODULUS]]
             .into_iter()
             .map(|attributes| reference(key, attributes))
@@ -184,7 +189,7 @@ fn candidates(shown: &[Attributes]) -> Vec<Candidate<'_>> {
         Candidate {
             shown: key,
             reference: alone,
-            public: of_class(CKO_PUBLIC_KEY).filter(|_| is_private).find(belongs),
+            public: of_class(CKO_PUBLIC_KEY).filter(|_| is_private).filter(is_half).find(belongs),
             certificates: of_class(CKO_CERTIFICATE)
                 .filter(|_| is_private)
                 .filter(belongs)
