@@ -19,13 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Runs the body of a test in a process of its own. It is the test binary once
 /// more, told to run just this test.
 pub fn alone<F: FnOnce()>(body: F) {
+    alone_within(PATIENCE, body);
+}
+
+/// The same for a test that may take longer.
+pub fn alone_within<F: FnOnce()>(patience: Duration, body: F) {
     let name = test_of::<F>();
     if std::env::var(VARIABLE).is_ok_and(|running| running == name) {
         return body();
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([name, "--exact", "--nocapture"]).env(VARIABLE, name);
-    let output = output_within(&mut command, PATIENCE);
+    let output = output_within(&mut command, patience);
     assert!(
         output.status.success(),
         "{name}: {}\n{}{}",

@@ -12,6 +12,7 @@ pub mod outside;
 pub mod ports;
 pub mod proxy;
 pub mod raw;
+pub mod seeded;
 pub mod softhsm;
 pub mod stream;
 

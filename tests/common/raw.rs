@@ -144,6 +144,13 @@ impl Module {
         unsafe { &*self.list }
     }
 
+    /// The address of an exported function.
+    pub fn address(&self, name: &str) -> *const () {
+        // SAFETY: the symbol is only looked up.
+        let found = unsafe { self.library.get::<*const ()>(name.as_bytes()) };
+        *found.unwrap_or_else(|_| panic!("{name} is not exported"))
+    }
+
     pub fn list_3_2(&self) -> &CK_FUNCTION_LIST_3_2 {
         type Function = unsafe extern "C" fn(
             CK_UTF8CHAR_PTR,
