@@ -31,7 +31,21 @@ pub enum Mood {
     Drains,
     /// Closes the connection instead of an answer.
     Closes,
+    /// Answers with what this makes of it; its requests are counted.
+    Garbles(Garble),
 }
+
+/// The bytes of a frame, made of the request, its answer and its number.
+#[derive(Clone, Copy, Debug)]
+pub struct Garble(pub fn(&Request, Response, u64) -> Vec<u8>);
+
+impl PartialEq for Garble {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Garble {}
 
 /// A CA, and a client's and a service's certificate.
 pub struct Pki {
@@ -140,7 +154,7 @@ impl Replica {
 
     /// How many requests it has read that were no Hello.
     pub fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::SeqCst)
+        self.shared.requests()
     }
 
     pub fn hellos(&self) -> u64 {
@@ -204,6 +218,10 @@ impl Drop for Replica {
 }
 
 impl Shared {
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
     fn serve(&self, stream: TcpStream, server: Arc<ServerConfig>, ends: &AtomicBool) {
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
@@ -226,7 +244,11 @@ impl Shared {
                     }
                     continue;
                 };
-                let frame = wire::frame::encode(&response).unwrap();
+                let mood = *self.mood.lock().unwrap();
+                let frame = match mood {
+                    Mood::Garbles(garble) => (garble.0)(&request, response, self.requests()),
+                    _ => wire::frame::encode(&response).unwrap(),
+                };
                 if stream.write_all(&frame).is_err() {
                     return;
                 }
@@ -246,7 +268,7 @@ impl Shared {
         self.requests.fetch_add(1, Ordering::SeqCst);
         self.operations.lock().unwrap().push(request.operation_id.clone());
         match mood {
-            Mood::Answers | Mood::Drains => {}
+            Mood::Answers | Mood::Drains | Mood::Garbles(_) => {}
             Mood::Says(code, retry_after_ms) => {
                 let mut failure = wire::Failure { retry_after_ms, ..wire::Failure::default() };
                 failure.set_code(code);

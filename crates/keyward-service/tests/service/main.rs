@@ -7,6 +7,7 @@ mod common;
 #[allow(dead_code, reason = "not every test program uses all of it")]
 #[path = "../../../../tests/common/etcd.rs"]
 mod etcd;
+mod fuzz;
 mod identities;
 mod keys_of_keys;
 mod login;
@@ -15,6 +16,8 @@ mod outages;
 mod policy;
 mod replicas;
 mod rotation;
+#[path = "../../../../tests/common/seeded.rs"]
+mod seeded;
 mod snapshots;
 mod start;
 mod tokens;
