@@ -147,7 +147,7 @@ impl Module {
     /// The address of an exported function.
     pub fn address(&self, name: &str) -> *const () {
         // SAFETY: the symbol is only looked up.
-        let found = unsafe { self.library.get::<*const ()>(name.as_bytes()) };
+        let found = unsafe { self.loaded.get::<*const ()>(name.as_bytes()) };
         *found.unwrap_or_else(|_| panic!("{name} is not exported"))
     }
 

@@ -23,17 +23,18 @@ pub struct Call {
     results: Vec<(*mut u8, CK_ULONG_PTR, usize, usize)>,
 }
 
+impl Call {
+    /// A call with these arguments, of whose results nothing is kept.
+    pub fn of(signature: Signature, arguments: Vec<u64>) -> Self {
+        let (handles, results) = Default::default();
+        Self { signature, session: None, arguments, handles, found: None, results }
+    }
+}
+
 /// The arguments of a call; `session`: of the operation that was begun before.
 pub fn draw(draw: &mut Draw<'_>, signature: Signature, session: Option<CK_SESSION_HANDLE>) -> Call {
     let (function, arguments) = signature;
-    let mut call = Call {
-        signature,
-        session: None,
-        arguments: Vec::new(),
-        handles: Vec::new(),
-        found: None,
-        results: Vec::new(),
-    };
+    let mut call = Call::of(signature, Vec::new());
     let mut index = 0;
     while let Some((name, kind)) = arguments.get(index) {
         let next = arguments.get(index + 1).map_or("", |(_, kind)| *kind);

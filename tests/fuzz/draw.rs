@@ -16,8 +16,8 @@ pub struct World {
     /// The token whose PINs nobody changes, and the one that may be wrecked.
     pub slots: [CK_SLOT_ID; 2],
     sessions: Mutex<Vec<Opened>>,
-    /// The keys that are made for this, with their types.
-    keys: Mutex<Vec<(CK_KEY_TYPE, CK_OBJECT_HANDLE)>>,
+    /// The keys that are made for this.
+    keys: Mutex<Vec<Key>>,
     objects: Mutex<Vec<CK_OBJECT_HANDLE>>,
     outputs: Mutex<Vec<Vec<u8>>>,
 }
@@ -26,6 +26,13 @@ pub struct World {
 pub struct Opened {
     pub session: CK_SESSION_HANDLE,
     pub slot: CK_SLOT_ID,
+}
+
+#[derive(Clone, Copy)]
+pub struct Key {
+    pub handle: CK_OBJECT_HANDLE,
+    pub class: CK_OBJECT_CLASS,
+    pub kind: CK_KEY_TYPE,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,7 +67,7 @@ impl World {
         locked(&self.sessions).clone()
     }
 
-    pub fn keys(&self, keys: Vec<(CK_KEY_TYPE, CK_OBJECT_HANDLE)>) {
+    pub fn keys(&self, keys: Vec<Key>) {
         *locked(&self.keys) = keys;
     }
 
@@ -189,9 +196,29 @@ impl Draw<'_> {
 
     /// A session of the token that may be wrecked.
     pub fn wrecked_session(&mut self) -> CK_SESSION_HANDLE {
+        self.session_of(self.world.slots[1])
+    }
+
+    fn session_of(&mut self, slot: CK_SLOT_ID) -> CK_SESSION_HANDLE {
         let sessions: Vec<_> = self.world.sessions();
-        let of: Vec<_> = sessions.iter().filter(|one| one.slot == self.world.slots[1]).collect();
+        let of: Vec<_> = sessions.iter().filter(|one| one.slot == slot).collect();
         if of.is_empty() { 0 } else { self.rng.pick(&of).session }
+    }
+
+    /// A session of the token that stays in order, if there is one.
+    pub fn steady_session(&mut self) -> CK_SESSION_HANDLE {
+        self.session_of(self.world.slots[0])
+    }
+
+    /// A key of this kind and one of these classes.
+    pub fn key(
+        &mut self,
+        kind: CK_KEY_TYPE,
+        classes: &[CK_OBJECT_CLASS],
+    ) -> Option<CK_OBJECT_HANDLE> {
+        let fits = |key: &Key| key.kind == kind && classes.contains(&key.class);
+        let fitting: Vec<_> = locked(&self.world.keys).iter().copied().filter(fits).collect();
+        (!fitting.is_empty()).then(|| self.rng.pick(&fitting).handle)
     }
 
     pub fn object(&mut self) -> CK_OBJECT_HANDLE {
@@ -202,14 +229,13 @@ impl Draw<'_> {
             _ => {}
         }
         let keys = locked(&self.world.keys).clone();
-        let fitting: Vec<_> =
-            keys.iter().filter(|(kind, _)| self.key_type.is_some_and(|one| one == *kind)).collect();
+        let fitting: Vec<_> = keys.iter().filter(|key| self.key_type == Some(key.kind)).collect();
         if !fitting.is_empty() && self.rng.below(4) > 0 {
-            return self.rng.pick(&fitting).1;
+            return self.rng.pick(&fitting).handle;
         }
         let objects = locked(&self.world.objects);
         if objects.is_empty() || self.rng.below(2) == 0 {
-            return if keys.is_empty() { 1 } else { self.rng.pick(&keys).1 };
+            return if keys.is_empty() { 1 } else { self.rng.pick(&keys).handle };
         }
         objects[self.rng.below(objects.len())]
     }

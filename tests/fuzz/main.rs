@@ -16,12 +16,15 @@ mod codes;
 mod common;
 mod draw;
 mod found;
+mod honest;
 mod mechanisms;
 mod memory;
 mod templates;
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,17 +33,32 @@ use common::raw::{Module, P256, Template};
 use common::seeded::{self, Seeded};
 use common::{PIN, Service};
 use cryptoki_sys::*;
-use draw::{Draw, World};
+use draw::{Draw, Key, World};
 use keyward_pkcs11::abi::{Signature, functions};
 use memory::Memory;
 
-use self::call::Any;
+use self::call::{Any, Call};
 
 /// How long CI fuzzes.
 const SHORT: Duration = Duration::from_secs(8);
 
 /// Calls of one thread in one round.
 const CALLS: usize = 1500;
+
+/// So many calls find every way.
+const LONG: u64 = 300_000;
+
+/// What the standard, or we, never answer with CKR_OK.
+const NEVER_OK: &[&str] = &[
+    "C_GetFunctionStatus",
+    "C_CancelFunction",
+    "C_AsyncComplete",
+    "C_AsyncGetID",
+    "C_AsyncJoin",
+    "C_WaitForSlotEvent",
+    "C_WrapKeyAuthenticated",
+    "C_UnwrapKeyAuthenticated",
+];
 
 /// No call takes longer, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,9 +103,7 @@ fn fuzz(trail: &Path) {
         trail.over.store(1, Ordering::SeqCst);
         ends.join().unwrap();
     });
-    println!("{} calls, {} of them CKR_OK", trail.calls.load(Ordering::SeqCst), {
-        trail.fine.load(Ordering::SeqCst)
-    });
+    trail.sum_up();
     usual_work(&world);
 }
 
@@ -133,6 +149,15 @@ fn calls(world: &World, trail: &Trail, seed: u64, thread: usize) {
         }
         draw.memory.clear();
         draw.key_type = None;
+        let turn = Turn { trail, seed, thread, number };
+        if draw.rng.once_in(60) {
+            let mut make = |draw: &Draw<'_>, call: &Call| {
+                let named = functions.iter().find(|(one, _)| one.0 == call.signature.0);
+                turn.make(draw, call, named.unwrap().1)
+            };
+            honest::Host { draw: &mut draw, make: &mut make }.work();
+            continue;
+        }
         let following = begun.filter(|_| draw.rng.below(4) > 0);
         let (signature, function) = loop {
             let (signature, function) = functions[draw.rng.below(functions.len())];
@@ -148,15 +173,7 @@ fn calls(world: &World, trail: &Trail, seed: u64, thread: usize) {
             }
         };
         let call = call::draw(&mut draw, signature, following.map(|(_, session)| session));
-        trail.begins(thread, seed, number, signature.0);
-        let answer = call.make(&draw, function);
-        trail.ends(thread, answer == Ok(CKR_OK));
-        let rv = answer.unwrap_or_else(|what| {
-            panic!("seed {seed}, thread {thread}, call {number}: {} {what}", signature.0)
-        });
-        if std::env::var_os("KEYWARD_FUZZ_TRACE").is_some() {
-            println!("{seed} {thread} {number} {} {rv:#x}", signature.0);
-        }
+        let rv = turn.make(&draw, &call, function);
         match (signature.0.strip_suffix("Init"), call.session) {
             (Some(what), Some(session)) if rv == CKR_OK => begun = Some((what, session)),
             _ if draw.rng.once_in(8) => begun = None,
@@ -167,6 +184,31 @@ fn calls(world: &World, trail: &Trail, seed: u64, thread: usize) {
             let _ = common::raw::call!(world.module, C_CloseSession(session));
             world.closed(session);
         }
+    }
+}
+
+/// Where a thread is.
+struct Turn<'a> {
+    trail: &'a Trail,
+    seed: u64,
+    thread: usize,
+    number: usize,
+}
+
+impl Turn<'_> {
+    fn make(&self, draw: &Draw<'_>, call: &Call, function: Any) -> CK_RV {
+        let Self { trail, seed, thread, number } = self;
+        let name = call.signature.0;
+        trail.begins(*thread, *seed, *number, name);
+        let answer = call.make(draw, function);
+        trail.ends(*thread, name, answer == Ok(CKR_OK));
+        let rv = answer.unwrap_or_else(|what| {
+            panic!("seed {seed}, thread {thread}, call {number}: {name} {what}")
+        });
+        if std::env::var_os("KEYWARD_FUZZ_TRACE").is_some() {
+            println!("{seed} {thread} {number} {name} {rv:#x}");
+        }
+        rv
     }
 }
 
@@ -272,11 +314,15 @@ fn open(world: &World) {
         if slot == world.slots[0] {
             let _ = module.login(session, PIN);
             let found = module.find(session, keys()).unwrap_or_default();
-            let number = |object| {
-                let value = module.get(session, object, CKA_KEY_TYPE).ok()?;
-                Some((CK_ULONG::from_ne_bytes(value.try_into().ok()?), object))
+            let number = |object, attribute| {
+                let value = module.get(session, object, attribute).ok()?;
+                Some(CK_ULONG::from_ne_bytes(value.try_into().ok()?))
             };
-            let found: Vec<_> = found.into_iter().filter_map(number).collect();
+            let key = |handle| {
+                let (class, kind) = (number(handle, CKA_CLASS)?, number(handle, CKA_KEY_TYPE)?);
+                Some(Key { handle, class, kind })
+            };
+            let found: Vec<_> = found.into_iter().filter_map(key).collect();
             if !found.is_empty() {
                 world.keys(found);
             }
@@ -302,16 +348,16 @@ struct Trail {
     started: Instant,
     since: [AtomicU64; 4],
     over: AtomicU64,
-    calls: AtomicU64,
-    fine: AtomicU64,
+    /// How often each function was called, and how often it said CKR_OK.
+    calls: Mutex<BTreeMap<&'static str, (u64, u64)>>,
 }
 
 impl Trail {
     fn new(path: &Path) -> Self {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let file = std::fs::File::create(path).unwrap();
-        let (since, over, calls, fine) = Default::default();
-        Self { file, started: Instant::now(), since, over, calls, fine }
+        let (since, over, calls) = Default::default();
+        Self { file, started: Instant::now(), since, over, calls }
     }
 
     fn begins(&self, thread: usize, seed: u64, number: usize, function: &str) {
@@ -321,10 +367,32 @@ impl Trail {
         self.since[thread].store(now, Ordering::SeqCst);
     }
 
-    fn ends(&self, thread: usize, fine: bool) {
+    fn ends(&self, thread: usize, function: &'static str, fine: bool) {
         self.since[thread].store(0, Ordering::SeqCst);
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        self.fine.fetch_add(u64::from(fine), Ordering::SeqCst);
+        let mut calls = self.calls.lock().unwrap();
+        let (made, succeeded) = calls.entry(function).or_default();
+        *made += 1;
+        *succeeded += u64::from(fine);
+    }
+
+    /// A long run has seen every function succeed: else it has not tried what lies
+    /// behind the checks.
+    fn sum_up(&self) {
+        let calls = self.calls.lock().unwrap();
+        let (made, succeeded) =
+            calls.values().fold((0, 0), |(made, fine), one| (made + one.0, fine + one.1));
+        println!("{made} calls, {succeeded} of them CKR_OK");
+        for (function, (made, succeeded)) in &*calls {
+            println!("{function:<32} {made:>8} {succeeded:>8}");
+        }
+        let never = |function: &&str| {
+            !NEVER_OK.contains(function) && calls.get(*function).is_none_or(|(_, fine)| *fine == 0)
+        };
+        let names = functions().map(|(name, _)| *name);
+        let missing: Vec<_> = names.filter(never).collect();
+        if made >= LONG {
+            assert!(missing.is_empty(), "these have never succeeded: {missing:?}");
+        }
     }
 
     /// Ends the process when a call does not come back.

@@ -38,7 +38,7 @@ impl Draw<'_> {
         (self.array(&entries), entries.len() as CK_ULONG)
     }
 
-    fn array(&mut self, entries: &[CK_ATTRIBUTE]) -> CK_ATTRIBUTE_PTR {
+    pub fn array(&mut self, entries: &[CK_ATTRIBUTE]) -> CK_ATTRIBUTE_PTR {
         let start = self.room(size_of_val(entries)).cast::<CK_ATTRIBUTE>();
         for (index, entry) in entries.iter().enumerate() {
             // SAFETY: there is room for so many.
