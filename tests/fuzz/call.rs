@@ -72,6 +72,11 @@ fn changes_pins(function: &str) -> bool {
     matches!(function, "C_SetPIN" | "C_InitPIN" | "C_InitToken")
 }
 
+/// Whether a function changes PINs or counts wrong ones.
+pub fn concerns_pins(function: &str) -> bool {
+    changes_pins(function) || matches!(function, "C_Login" | "C_LoginUser")
+}
+
 impl Call {
     /// One argument, and those that belong to it; how many that were.
     fn argument(
@@ -257,7 +262,8 @@ impl Call {
         };
         match self.signature.0 {
             "C_OpenSession" => {
-                if let Some(session) = handle(self.handles[0]) {
+                let place = self.handles.first().copied();
+                if let Some(session) = place.and_then(handle) {
                     world.opened(session, self.arguments[0]);
                 }
             }

@@ -15,6 +15,8 @@ pub struct World {
     pub module: Module,
     /// The token whose PINs nobody changes, and the one that may be wrecked.
     pub slots: [CK_SLOT_ID; 2],
+    /// The token that only honest work touches.
+    pub fresh: CK_SLOT_ID,
     sessions: Mutex<Vec<Opened>>,
     /// The keys that are made for this.
     keys: Mutex<Vec<Key>>,
@@ -40,9 +42,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub fn new(module: Module, slots: [CK_SLOT_ID; 2]) -> Self {
+    pub fn new(module: Module, slots: [CK_SLOT_ID; 2], fresh: CK_SLOT_ID) -> Self {
         let (sessions, keys, objects, outputs) = Default::default();
-        Self { module, slots, sessions, keys, objects, outputs }
+        Self { module, slots, fresh, sessions, keys, objects, outputs }
     }
 
     pub fn forget(&self) {

@@ -6,8 +6,13 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 use keyward_pkcs11::abi::functions;
 
-use crate::call::Call;
+use crate::call::{Call, concerns_pins};
+use crate::common::raw::P256;
+use crate::common::{PIN, SO_PIN};
 use crate::draw::Draw;
+
+/// The label of the token that is made anew again and again.
+pub const FRESH: &str = "fresh";
 
 /// Makes a call whose answer was judged already.
 pub type Make<'a> = &'a mut dyn FnMut(&Draw<'_>, &Call) -> CK_RV;
@@ -28,13 +33,17 @@ impl Host<'_, '_> {
         let session = self.draw.steady_session();
         // What was begun there before would be in the way.
         let _ = self.call("C_SessionCancel", &[session, ALL]);
-        let _ = match self.draw.rng.below(7) {
+        let _ = match self.draw.rng.below(9) {
             0 | 1 => self.signature(session),
             2 => self.recovery(session),
             3 => self.cipher(session),
             4 => self.messages(session),
             5 => self.encapsulation(session),
-            _ => self.state(session),
+            6 => self.state(session),
+            7 => self.keys(session),
+            _ if self.draw.rng.once_in(4) => self.life(),
+            _ if self.draw.rng.once_in(4) => self.token(),
+            _ => None,
         };
     }
 
@@ -44,13 +53,15 @@ impl Host<'_, '_> {
         assert_eq!(arguments.len(), signature.1.len(), "{function}");
         if self.draw.rng.once_in(12) {
             let index = self.draw.rng.below(arguments.len());
-            let kind = signature.1[index].1;
-            arguments[index] = match kind {
+            arguments[index] = match signature.1[index].1 {
                 // Never longer than what is there.
                 "CK_ULONG" => self.draw.rng.below(arguments[index] as usize + 1) as u64,
                 "CK_OBJECT_HANDLE" => self.draw.object(),
+                // No other token's PINs are to be changed.
+                "CK_SESSION_HANDLE" if concerns_pins(function) => 0,
+                "CK_SLOT_ID" => CK_ULONG::MAX,
                 "CK_SESSION_HANDLE" => self.draw.session(),
-                _ if kind.ends_with("_PTR") => 0,
+                kind if kind.ends_with("_PTR") => 0,
                 _ => self.draw.rng.number(),
             };
         }
@@ -276,20 +287,80 @@ impl Host<'_, '_> {
         self.call("C_DecapsulateKey", &[&[session, mechanism, private], &rest[..]].concat())
     }
 
+    /// Keys that are made, wrapped, unwrapped and derived.
+    fn keys(&mut self, session: u64) -> Work {
+        let sensitive = self.draw.rng.below(2) == 0;
+        let wrapping = self.draw.key(CKK_AES, &[CKO_SECRET_KEY])?;
+        let length = (CKA_VALUE_LEN, 32_u64.to_ne_bytes().to_vec());
+        let derive = (CKA_DERIVE, vec![CK_TRUE]);
+        let [made, wanted] = {
+            let wanted = secret(sensitive);
+            let made = [&wanted[..], &[length, derive]].concat();
+            [self.template(&made), self.template(&wanted)]
+        };
+        let places = [0; 4].map(|_| self.draw.room(8));
+        let generates = self.mechanism(CKM_GENERIC_SECRET_KEY_GEN, (null_mut(), 0));
+        self.call("C_GenerateKey", &[session, generates, made[0], made[1], places[0] as u64])?;
+        // SAFETY: it is a place for a handle, here and below.
+        let key = unsafe { places[0].cast::<CK_ULONG>().read_unaligned() };
+        let wraps = self.mechanism(CKM_AES_KEY_WRAP_KWP, (null_mut(), 0));
+        let wrapped = self.result("C_WrapKey", &[session, wraps, wrapping, key])?;
+        let [wrapped, size] = self.put(&wrapped);
+        let unwrapped = [wrapped, size, wanted[0], wanted[1], places[1] as u64];
+        self.call("C_UnwrapKey", &[&[session, wraps, wrapping], &unwrapped[..]].concat())?;
+        let derives = self.mechanism(CKM_SHA256_KEY_DERIVATION, (null_mut(), 0));
+        let derived = [wanted[0], wanted[1], places[2] as u64];
+        self.call("C_DeriveKey", &[&[session, derives, key], &derived[..]].concat())?;
+
+        let pair = self.mechanism(CKM_EC_KEY_PAIR_GEN, (null_mut(), 0));
+        let public = self.template(&[(CKA_EC_PARAMS, P256.to_vec())]);
+        let private = self.template(&[(CKA_SENSITIVE, vec![CK_BBOOL::from(sensitive)])]);
+        let places = [places[2], places[3]].map(|place| place as u64);
+        let arguments = [[session, pair], public, private, places].concat();
+        self.call("C_GenerateKeyPair", &arguments)?;
+        self.call("C_DestroyObject", &[session, key])
+    }
+
+    fn life(&mut self) -> Work {
+        self.call("C_Finalize", &[0])?;
+        self.call("C_Initialize", &[0])
+    }
+
+    /// The token that only this touches is made anew, PIN by PIN.
+    fn token(&mut self) -> Work {
+        let slot = self.draw.world.fresh;
+        let [pin, so, new] = [PIN, SO_PIN, "87654321"].map(|pin| self.put(pin.as_bytes()));
+        let mut label = [b' '; 32];
+        label[..FRESH.len()].copy_from_slice(FRESH.as_bytes());
+        let label = self.draw.block(&label) as u64;
+        let place = self.draw.room(8);
+        let flags = CKF_SERIAL_SESSION | CKF_RW_SESSION;
+
+        self.call("C_CloseAllSessions", &[slot])?;
+        self.call("C_InitToken", &[slot, so[0], so[1], label])?;
+        self.call("C_OpenSession", &[slot, flags, 0, 0, place as u64])?;
+        // SAFETY: it is a place for a handle.
+        let session = unsafe { place.cast::<CK_ULONG>().read_unaligned() };
+        self.call("C_Login", &[session, CKU_SO, so[0], so[1]])?;
+        self.call("C_InitPIN", &[session, pin[0], pin[1]])?;
+        self.call("C_Logout", &[session])?;
+        self.call("C_LoginUser", &[session, CKU_USER, pin[0], pin[1], 0, 0])?;
+        self.call("C_SetPIN", &[session, pin[0], pin[1], new[0], new[1]])?;
+        self.call("C_CloseSession", &[session])
+    }
+
     /// The template of a secret key of 32 bytes, and its length.
     fn secret(&mut self, sensitive: bool) -> [u64; 2] {
-        let entries = [
-            (CKA_CLASS, CKO_SECRET_KEY.to_ne_bytes().to_vec()),
-            (CKA_KEY_TYPE, CKK_GENERIC_SECRET.to_ne_bytes().to_vec()),
-            (CKA_TOKEN, vec![CK_FALSE]),
-            (CKA_SENSITIVE, vec![CK_BBOOL::from(sensitive)]),
-            (CKA_EXTRACTABLE, vec![CK_TRUE]),
-        ];
-        let entries = entries.map(|(attribute, value)| CK_ATTRIBUTE {
-            type_: attribute,
-            pValue: self.draw.block(&value).cast(),
+        self.template(&secret(sensitive))
+    }
+
+    fn template(&mut self, entries: &[(CK_ATTRIBUTE_TYPE, Vec<u8>)]) -> [u64; 2] {
+        let entry = |(attribute, value): &(CK_ATTRIBUTE_TYPE, Vec<u8>)| CK_ATTRIBUTE {
+            type_: *attribute,
+            pValue: self.draw.block(value).cast(),
             ulValueLen: value.len() as CK_ULONG,
-        });
+        };
+        let entries: Vec<_> = entries.iter().map(entry).collect();
         [self.draw.array(&entries) as u64, entries.len() as u64]
     }
 
@@ -306,6 +377,16 @@ impl Host<'_, '_> {
         self.call("C_SetOperationState", &[session, state, length, 0, 0])?;
         self.result("C_DigestFinal", &[session]).map(drop)
     }
+}
+
+fn secret(sensitive: bool) -> Vec<(CK_ATTRIBUTE_TYPE, Vec<u8>)> {
+    vec![
+        (CKA_CLASS, CKO_SECRET_KEY.to_ne_bytes().to_vec()),
+        (CKA_KEY_TYPE, CKK_GENERIC_SECRET.to_ne_bytes().to_vec()),
+        (CKA_TOKEN, vec![CK_FALSE]),
+        (CKA_SENSITIVE, vec![CK_BBOOL::from(sensitive)]),
+        (CKA_EXTRACTABLE, vec![CK_TRUE]),
+    ]
 }
 
 /// Every kind of operation.

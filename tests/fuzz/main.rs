@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::alone::{alone_within, configure};
@@ -74,7 +74,8 @@ fn no_call_in_any_order_brings_the_host_down() {
         let pins = [common::SO_PIN, "--pin", PIN];
         service.admin(&[&["token", "create"], &compat[..], &pins[..]].concat());
         service.token("wrecked");
-        configure(&service.identity("client", &["steady", "wrecked"], &[]));
+        service.token(honest::FRESH);
+        configure(&service.identity("client", &["steady", "wrecked", honest::FRESH], &[]));
         fuzz(&trail);
     });
     drop(tells);
@@ -95,13 +96,13 @@ impl Drop for TellsTrail<'_> {
 fn fuzz(trail: &Path) {
     let module = Module::initialized();
     let slots = ["steady", "wrecked"].map(|label| slot(&module, label));
-    let world = World::new(module, slots);
+    let fresh = slot(&module, honest::FRESH);
+    let world = World::new(module, slots, fresh);
     let trail = Trail::new(trail);
     std::thread::scope(|scope| {
-        let ends = scope.spawn(|| trail.watch());
+        scope.spawn(|| trail.watch());
+        let _over = Over(&trail);
         seeded::rounds(SHORT, |seed| round(&world, &trail, seed));
-        trail.over.store(1, Ordering::SeqCst);
-        ends.join().unwrap();
     });
     trail.sum_up();
     usual_work(&world);
@@ -347,9 +348,18 @@ struct Trail {
     file: std::fs::File,
     started: Instant,
     since: [AtomicU64; 4],
-    over: AtomicU64,
+    over: AtomicBool,
     /// How often each function was called, and how often it said CKR_OK.
     calls: Mutex<BTreeMap<&'static str, (u64, u64)>>,
+}
+
+/// Ends the watch, also when a round has panicked.
+struct Over<'a>(&'a Trail);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Trail {
@@ -397,7 +407,7 @@ impl Trail {
 
     /// Ends the process when a call does not come back.
     fn watch(&self) {
-        while self.over.load(Ordering::SeqCst) == 0 {
+        while !self.over.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(50));
             let now = self.started.elapsed();
             for (thread, since) in self.since.iter().enumerate() {
