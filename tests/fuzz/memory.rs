@@ -136,3 +136,24 @@ impl Memory {
         Ok(())
     }
 }
+
+#[test]
+fn what_is_done_beside_a_block_is_seen() {
+    let mut memory = Memory::new();
+    let (given, room) = (memory.put(&[1, 2, 3], 2), memory.room(10, 4));
+    // SAFETY: all of it is in the blocks' slots.
+    let mut change = |place: *mut u8| unsafe {
+        place.write(place.read() ^ 1);
+        let seen = memory.check();
+        place.write(place.read() ^ 1);
+        assert_eq!(memory.check(), Ok(()));
+        seen.is_err()
+    };
+    // SAFETY: as above.
+    unsafe {
+        for place in [given, given.add(2), given.add(3), given.sub(1), room.sub(64), room.add(13)] {
+            assert!(change(place));
+        }
+        assert!(!change(room) && !change(room.add(9)));
+    }
+}
