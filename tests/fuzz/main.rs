@@ -40,7 +40,7 @@ use memory::Memory;
 use self::call::{Any, Call};
 
 /// How long CI fuzzes.
-const SHORT: Duration = Duration::from_secs(8);
+const SHORT: Duration = Duration::from_secs(6);
 
 /// Calls of one thread in one round.
 const CALLS: usize = 1500;
@@ -77,6 +77,8 @@ fn no_call_in_any_order_brings_the_host_down() {
         service.token(honest::FRESH);
         configure(&service.identity("client", &["steady", "wrecked", honest::FRESH], &[]));
         fuzz(&trail);
+        // What panicked there was answered, and is a fault all the same.
+        assert!(!service.log().contains("panicked"), "{}", service.log());
     });
     drop(tells);
 }

@@ -142,7 +142,7 @@ fn what_is_done_beside_a_block_is_seen() {
     let mut memory = Memory::new();
     let (given, room) = (memory.put(&[1, 2, 3], 2), memory.room(10, 4));
     // SAFETY: all of it is in the blocks' slots.
-    let mut change = |place: *mut u8| unsafe {
+    let change = |place: *mut u8| unsafe {
         place.write(place.read() ^ 1);
         let seen = memory.check();
         place.write(place.read() ^ 1);

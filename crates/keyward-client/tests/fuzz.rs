@@ -68,7 +68,7 @@ fn mutated_answers_are_errors_and_no_panic_and_no_hang() {
     assert!(golden().len() > 10);
     let pki = Pki::new();
     let (mut calls, mut failed) = (0, 0);
-    seeded::rounds(Duration::from_secs(3), |seed| {
+    seeded::rounds(Duration::from_secs(2), |seed| {
         SEED.store(seed, Ordering::SeqCst);
         let replica = pki.replica();
         let client = Client::new(pki.config(&[&replica.endpoint], DEADLINE));

@@ -24,7 +24,7 @@ async fn mutated_requests_do_not_bring_the_service_down() {
     let service = Service::start().await;
     let identity = service.token_and_identity().await;
     let (mut frames, mut connections, mut closed) = (0, 0, 0);
-    for seed in seeded::seeds(Duration::from_secs(3)) {
+    for seed in seeded::seeds(Duration::from_secs(2)) {
         connections += 1;
         let mut rng = Seeded::new(seed);
         let mut client = service.connect(&identity).await;
