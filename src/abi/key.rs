@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 
 use super::arguments::{Room, bad, bytes, give, put, room};
 use super::{parameter, template};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::library::Library;
 
 pub(super) unsafe fn generate_pair(
@@ -39,21 +39,6 @@ pub(super) unsafe fn generate_pair(
         put(public_key, public)?;
         put(private_key, private)
     }
-}
-
-/// What no mechanism is there for yet: the mechanism is refused.
-unsafe fn refused(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    purpose: &str,
-) -> Result<()> {
-    library.session(session)?;
-    // SAFETY: the caller's promise.
-    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
-    Err(Error::new(CKR_MECHANISM_INVALID, format!("mechanism {mechanism:#x} does not {purpose}")))
 }
 
 pub(super) unsafe fn generate(
@@ -231,36 +216,4 @@ pub(super) unsafe fn decapsulate(
     let made = session.decapsulate_key(remote, mechanism, private_key, sent, template)?;
     // SAFETY: as above.
     unsafe { put(key, made) }
-}
-
-pub(super) unsafe fn wrap_authenticated(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    _wrapping_key: CK_OBJECT_HANDLE,
-    _key: CK_OBJECT_HANDLE,
-    _associated_data: CK_BYTE_PTR,
-    _associated_data_len: CK_ULONG,
-    _wrapped_key: CK_BYTE_PTR,
-    _wrapped_key_len: CK_ULONG_PTR,
-) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "wrap a key") }
-}
-
-pub(super) unsafe fn unwrap_authenticated(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    _unwrapping_key: CK_OBJECT_HANDLE,
-    _wrapped_key: CK_BYTE_PTR,
-    _wrapped_key_len: CK_ULONG,
-    _template: CK_ATTRIBUTE_PTR,
-    _attribute_count: CK_ULONG,
-    _associated_data: CK_BYTE_PTR,
-    _associated_data_len: CK_ULONG,
-    _key: CK_OBJECT_HANDLE_PTR,
-) -> Result<()> {
-    // SAFETY: the host's promise.
-    unsafe { refused(library, session, mechanism, "unwrap a key") }
 }

@@ -24,10 +24,10 @@ impl Way {
 }
 
 /// CK_GCM_MESSAGE_PARAMS or CK_CCM_MESSAGE_PARAMS, and where its results go.
-struct Told {
-    parameter: MessageParameter,
-    nonce: *mut CK_BYTE,
-    tag: *mut CK_BYTE,
+pub(super) struct Told {
+    pub(super) parameter: MessageParameter,
+    pub(super) nonce: *mut CK_BYTE,
+    pub(super) tag: *mut CK_BYTE,
 }
 
 /// A whole message, or a part of one.
@@ -37,7 +37,14 @@ struct Data {
     length: CK_ULONG_PTR,
 }
 
-unsafe fn told(mode: ModeName, parameter: CK_VOID_PTR, length: CK_ULONG) -> Result<Told> {
+/// # Safety
+/// `parameter` is null or valid for reads of its length and of what the structure in it
+/// points to.
+pub(super) unsafe fn told(
+    mode: ModeName,
+    parameter: CK_VOID_PTR,
+    length: CK_ULONG,
+) -> Result<Told> {
     let wrong = || {
         Error::new(
             CKR_MECHANISM_PARAM_INVALID,
@@ -236,7 +243,7 @@ unsafe fn finish(
 
 /// # Safety
 /// `to` is null or valid for as many bytes.
-unsafe fn put_bytes(from: Option<&[u8]>, to: *mut CK_BYTE) {
+pub(super) unsafe fn put_bytes(from: Option<&[u8]>, to: *mut CK_BYTE) {
     if let Some(from) = from
         && !to.is_null()
     {

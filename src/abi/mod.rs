@@ -8,6 +8,7 @@
 
 mod arguments;
 mod asynchronous;
+mod authenticated;
 mod digest;
 mod dual;
 mod encryption;

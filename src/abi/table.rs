@@ -9,8 +9,8 @@
 use cryptoki_sys::*;
 
 use super::{
-    asynchronous, digest, dual, encryption, general, interface, key, message, message_cipher,
-    object, process, random, recover, session, signature, slot, state,
+    asynchronous, authenticated, digest, dual, encryption, general, interface, key, message,
+    message_cipher, object, process, random, recover, session, signature, slot, state,
 };
 
 /// A function's name and its arguments: name and C type of each.
@@ -242,7 +242,7 @@ functions! {
         library C_AsyncJoin(hSession: CK_SESSION_HANDLE, pFunctionName: CK_UTF8CHAR_PTR, ulID: CK_ULONG, pData: CK_BYTE_PTR, ulData: CK_ULONG) => asynchronous::join;
 
         // 5.18 Key management functions
-        library C_WrapKeyAuthenticated(hSession: CK_SESSION_HANDLE, pMechanism: CK_MECHANISM_PTR, hWrappingKey: CK_OBJECT_HANDLE, hKey: CK_OBJECT_HANDLE, pAssociatedData: CK_BYTE_PTR, ulAssociatedDataLen: CK_ULONG, pWrappedKey: CK_BYTE_PTR, pulWrappedKeyLen: CK_ULONG_PTR) => key::wrap_authenticated;
-        library C_UnwrapKeyAuthenticated(hSession: CK_SESSION_HANDLE, pMechanism: CK_MECHANISM_PTR, hUnwrappingKey: CK_OBJECT_HANDLE, pWrappedKey: CK_BYTE_PTR, ulWrappedKeyLen: CK_ULONG, pTemplate: CK_ATTRIBUTE_PTR, ulAttributeCount: CK_ULONG, pAssociatedData: CK_BYTE_PTR, ulAssociatedDataLen: CK_ULONG, phKey: CK_OBJECT_HANDLE_PTR) => key::unwrap_authenticated;
+        library C_WrapKeyAuthenticated(hSession: CK_SESSION_HANDLE, pMechanism: CK_MECHANISM_PTR, hWrappingKey: CK_OBJECT_HANDLE, hKey: CK_OBJECT_HANDLE, pAssociatedData: CK_BYTE_PTR, ulAssociatedDataLen: CK_ULONG, pWrappedKey: CK_BYTE_PTR, pulWrappedKeyLen: CK_ULONG_PTR) => authenticated::wrap;
+        library C_UnwrapKeyAuthenticated(hSession: CK_SESSION_HANDLE, pMechanism: CK_MECHANISM_PTR, hUnwrappingKey: CK_OBJECT_HANDLE, pWrappedKey: CK_BYTE_PTR, ulWrappedKeyLen: CK_ULONG, pTemplate: CK_ATTRIBUTE_PTR, ulAttributeCount: CK_ULONG, pAssociatedData: CK_BYTE_PTR, ulAssociatedDataLen: CK_ULONG, phKey: CK_OBJECT_HANDLE_PTR) => authenticated::unwrap;
     }
 }

@@ -105,18 +105,9 @@ impl CipherMessages {
             Way::Decrypt => false,
         };
         let known = session.slot.key(&library.remote, self.handle)?;
-        let (nonce, associated) = (parameter.nonce.clone(), associated.to_vec());
-        let cipher_parameter = match self.mode {
-            ModeName::Ccm => Parameter::Ccm {
-                data_length: parameter.data_length.unwrap_or(0),
-                nonce,
-                associated,
-                mac_length: parameter.tag_bits / 8,
-            },
-            _ => Parameter::Gcm { iv: nonce, associated, tag_bits: parameter.tag_bits },
-        };
+        let cipher_parameter = parameter.of(self.mode, associated);
         let cipher = Cipher::new(self.way, self.handle, known, self.mechanism, &cipher_parameter)?;
-        let tag_length = usize::try_from(parameter.tag_bits / 8).unwrap_or(usize::MAX);
+        let tag_length = parameter.tag_length();
         let message = CipherMessage { cipher, tag_length, length: 0 };
         Ok((message, generated.then_some(parameter.nonce)))
     }
@@ -172,8 +163,27 @@ impl CipherMessage {
 }
 
 impl MessageParameter {
+    /// The same as one parameter of a mechanism.
+    pub(crate) fn of(&self, mode: ModeName, associated: &[u8]) -> Parameter {
+        let (nonce, associated) = (self.nonce.clone(), associated.to_vec());
+        match mode {
+            ModeName::Ccm => Parameter::Ccm {
+                data_length: self.data_length.unwrap_or(0),
+                nonce,
+                associated,
+                mac_length: self.tag_bits / 8,
+            },
+            _ => Parameter::Gcm { iv: nonce, associated, tag_bits: self.tag_bits },
+        }
+    }
+
+    /// Of the tag, in bytes.
+    pub(crate) fn tag_length(&self) -> usize {
+        usize::try_from(self.tag_bits / 8).unwrap_or(usize::MAX)
+    }
+
     /// Fills in what the host leaves to the module; whether it did.
-    fn generate(&mut self, library: &Library) -> Result<bool> {
+    pub(crate) fn generate(&mut self, library: &Library) -> Result<bool> {
         let invalid = |why: &'static str| Err(Error::new(CKR_MECHANISM_PARAM_INVALID, why));
         match self.generator {
             CKG_NO_GENERATE => return Ok(false),

@@ -40,6 +40,8 @@ pub fn alone_within<F: FnOnce()>(patience: Duration, body: F) {
     );
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("1 passed"), "{name} has not run: {told}");
+    // Shown with --nocapture.
+    print!("{told}");
 }
 
 /// Makes the config known to the module.

@@ -204,8 +204,6 @@ fn keyward(function: &str) -> &'static str {
         "C_DeriveKey" => listed(CKF_DERIVE),
         "C_EncapsulateKey" => listed(CKF_ENCAPSULATE),
         "C_DecapsulateKey" => listed(CKF_DECAPSULATE),
-        // GCM wraps by C_WrapKey; these refuse every mechanism.
-        "C_WrapKeyAuthenticated" | "C_UnwrapKeyAuthenticated" => false,
         // Nothing is ever pending.
         "C_AsyncComplete" | "C_AsyncGetID" | "C_AsyncJoin" => false,
         _ if function.contains("MessageEncrypt") || function.contains("EncryptMessage") => {

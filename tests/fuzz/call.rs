@@ -104,6 +104,9 @@ impl Call {
                 let [first, second] = draw.world.slots;
                 draw.rng.pick(&[first, first, first, first, second, any])
             }
+            "CK_MECHANISM_PTR" if function.ends_with("Authenticated") => {
+                draw.authenticating() as u64
+            }
             "CK_MECHANISM_PTR" => draw.mechanism(flags_of(function)) as u64,
             "CK_ATTRIBUTE_PTR" => {
                 let (template, count) = draw.template(function, name);

@@ -266,7 +266,17 @@ impl Host<'_, '_> {
             let data = [made, length, buffer as u64, room as u64, last];
             self.call("C_DecryptMessageNext", &[&begin[..3], &data].concat())?;
         }
-        self.call("C_MessageDecryptFinal", &[session])
+        self.call("C_MessageDecryptFinal", &[session])?;
+
+        let carried = self.draw.key(CKK_GENERIC_SECRET, &[CKO_SECRET_KEY])?;
+        let [template, count] = self.secret(false);
+        let mechanism = self.mechanism(CKM_AES_GCM, (parameter as *mut u8, size as usize));
+        let wrap = [session, mechanism, key, carried];
+        let wrapped = self.result("C_WrapKeyAuthenticated", &[&wrap[..], &begin[3..]].concat())?;
+        let [wrapped, length] = self.put(&wrapped);
+        let place = self.draw.room(8) as u64;
+        let rest = [wrapped, length, template, count, associated, more, place];
+        self.call("C_UnwrapKeyAuthenticated", &[&wrap[..3], &rest].concat())
     }
 
     fn encapsulation(&mut self, session: u64) -> Work {

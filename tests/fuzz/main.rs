@@ -56,8 +56,6 @@ const NEVER_OK: &[&str] = &[
     "C_AsyncGetID",
     "C_AsyncJoin",
     "C_WaitForSlotEvent",
-    "C_WrapKeyAuthenticated",
-    "C_UnwrapKeyAuthenticated",
 ];
 
 /// No call takes longer, on however busy a machine.

@@ -8,6 +8,14 @@ use keyward_token::mechanism::{BlockCipher, Derived, Family, ModeName, REGISTRY,
 use crate::draw::Draw;
 
 impl Draw<'_> {
+    /// CKM_AES_GCM or CKM_AES_CCM with a message's parameter.
+    pub fn authenticating(&mut self) -> CK_MECHANISM_PTR {
+        self.key_type = Some(CKK_AES);
+        let (parameter, length) = self.message();
+        let mechanism = self.length_of(&[CKM_AES_GCM, CKM_AES_CCM]);
+        self.value(CK_MECHANISM { mechanism, pParameter: parameter.cast(), ulParameterLen: length })
+    }
+
     /// A mechanism with one of these flags, mostly; now and then any number.
     pub fn mechanism(&mut self, flags: CK_FLAGS) -> CK_MECHANISM_PTR {
         let fitting: Vec<_> = REGISTRY.iter().filter(|one| one.flags & flags != 0).collect();

@@ -9,6 +9,7 @@ mod common;
 mod vectors;
 
 mod arguments;
+mod authenticated_wrapping;
 mod ciphers;
 mod derivation;
 mod dual;

@@ -10,7 +10,7 @@ use crate::common::raw::{Module, Rv, Template, call, call3, mechanism, ok};
 use crate::vectors::wycheproof;
 
 /// Where a key is: in the token, sealed, in the module.
-const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];
+pub const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];
 
 fn aes(
     module: &Module,
@@ -27,7 +27,11 @@ fn aes(
     module.create(session, template).unwrap()
 }
 
-fn gcm(iv: &mut [u8], generator: CK_GENERATOR_FUNCTION, tag: &mut [u8]) -> CK_GCM_MESSAGE_PARAMS {
+pub fn gcm(
+    iv: &mut [u8],
+    generator: CK_GENERATOR_FUNCTION,
+    tag: &mut [u8],
+) -> CK_GCM_MESSAGE_PARAMS {
     CK_GCM_MESSAGE_PARAMS {
         pIv: iv.as_mut_ptr(),
         ulIvLen: iv.len() as CK_ULONG,
@@ -38,7 +42,7 @@ fn gcm(iv: &mut [u8], generator: CK_GENERATOR_FUNCTION, tag: &mut [u8]) -> CK_GC
     }
 }
 
-fn ccm(nonce: &mut [u8], length: usize, tag: &mut [u8]) -> CK_CCM_MESSAGE_PARAMS {
+pub fn ccm(nonce: &mut [u8], length: usize, tag: &mut [u8]) -> CK_CCM_MESSAGE_PARAMS {
     CK_CCM_MESSAGE_PARAMS {
         ulDataLen: length as CK_ULONG,
         pNonce: nonce.as_mut_ptr(),
