@@ -59,6 +59,8 @@ pub struct Service {
     pub dir: TempDir,
     pub endpoint: String,
     child: Option<Child>,
+    /// Options of `keyward token create`.
+    token_options: &'static [&'static str],
 }
 
 impl Service {
@@ -70,6 +72,18 @@ impl Service {
     /// The same with its store in etcd.
     pub fn on(etcd: &Etcd) -> Self {
         Self::made(&in_etcd(etcd))
+    }
+
+    /// The same with an HSM, called "main", in which all tokens have their keys.
+    /// `section` is its part of the configuration.
+    pub fn with_hsm(section: &str) -> Self {
+        let mut service = Self::prepared(&[]);
+        let config = service.path().join("keyward.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(config, format!("{text}\n{section}")).unwrap();
+        service.token_options = &["--hsm", "main"];
+        service.resume();
+        service
     }
 
     /// One more replica of a service that is in etcd. Its administrator is the
@@ -86,6 +100,12 @@ impl Service {
     }
 
     fn made(options: &[OsString]) -> Self {
+        let mut service = Self::prepared(options);
+        service.resume();
+        service
+    }
+
+    fn prepared(options: &[OsString]) -> Self {
         let scratch = target().join("tests");
         std::fs::create_dir_all(&scratch).unwrap();
         let dir = tempfile::tempdir_in(scratch).unwrap();
@@ -95,9 +115,7 @@ impl Service {
             .args(["init", "--listen", &endpoint, "--dir"])
             .arg(&path)
             .args(options));
-        let mut service = Self { dir, endpoint, child: None };
-        service.resume();
-        service
+        Self { dir, endpoint, child: None, token_options: &[] }
     }
 
     /// The folder that `keyward init` made.
@@ -170,7 +188,8 @@ impl Service {
 
     /// Makes a token that is opened with [`PIN`].
     pub fn token(&self, label: &str) {
-        self.admin(&["token", "create", "--label", label, "--so-pin", SO_PIN, "--pin", PIN]);
+        let create = ["token", "create", "--label", label, "--so-pin", SO_PIN, "--pin", PIN];
+        self.admin(&[&create, self.token_options].concat());
     }
 
     /// Makes an identity for these tokens; gives back its `client.toml`.

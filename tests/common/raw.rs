@@ -292,6 +292,61 @@ impl Module {
         Ok(found)
     }
 
+    pub fn destroy(&self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> Rv {
+        ok(call!(self, C_DestroyObject(session, object)))
+    }
+
+    /// The mechanisms of a token.
+    pub fn mechanisms(&self, slot: CK_SLOT_ID) -> Rv<Vec<CK_MECHANISM_TYPE>> {
+        let mut count = 0;
+        ok(call!(self, C_GetMechanismList(slot, null_mut(), &raw mut count)))?;
+        let mut list = vec![0; count as usize];
+        ok(call!(self, C_GetMechanismList(slot, list.as_mut_ptr(), &raw mut count)))?;
+        list.truncate(count as usize);
+        Ok(list)
+    }
+
+    /// A secret key.
+    pub fn generate_key(
+        &self,
+        session: CK_SESSION_HANDLE,
+        number: CK_MECHANISM_TYPE,
+        mut template: Template,
+    ) -> Rv<CK_OBJECT_HANDLE> {
+        let mut mechanism = mechanism(number);
+        let mut array = template.array();
+        let (count, mut key) = (array.len() as CK_ULONG, 0);
+        let array = array.as_mut_ptr();
+        ok(call!(self, C_GenerateKey(session, &raw mut mechanism, array, count, &raw mut key)))?;
+        Ok(key)
+    }
+
+    /// Whole blocks by CKM_AES_CBC.
+    pub fn encrypt_cbc(
+        &self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        iv: &[u8; 16],
+        data: &[u8],
+    ) -> Rv<Vec<u8>> {
+        let mut iv = *iv;
+        let mut mechanism = mechanism_with(CKM_AES_CBC, &mut iv);
+        ok(call!(self, C_EncryptInit(session, &raw mut mechanism, key)))?;
+        let mut encrypted = vec![0; data.len()];
+        let mut length = encrypted.len() as CK_ULONG;
+        ok(call!(
+            self,
+            C_Encrypt(
+                session,
+                data.as_ptr().cast_mut(),
+                data.len() as CK_ULONG,
+                encrypted.as_mut_ptr(),
+                &raw mut length,
+            )
+        ))?;
+        Ok(encrypted)
+    }
+
     /// A key pair: public, private.
     pub fn generate(
         &self,

@@ -153,9 +153,12 @@ impl Candidate<'_> {
             let parts = Parts::of(certificate.bytes(CKA_VALUE)?).ok()?;
             Attributes::from_pairs([(CKA_PUBLIC_KEY_INFO, parts.public_key_info.into())]).ok()
         });
-        let public = match self.shown.bytes(CKA_PUBLIC_KEY_INFO) {
-            Some(info) if !info.is_empty() => None,
-            _ => self.public.or(from_certificate.as_ref()),
+        let has = |attribute| self.shown.bytes(attribute).is_some_and(|value| !value.is_empty());
+        let shows_public = has(CKA_PUBLIC_KEY_INFO) && !has(CKA_MODULUS)
+            || has(CKA_MODULUS) && has(CKA_PUBLIC_EXPONENT);
+        let public = match shows_public {
+            true => None,
+            false => self.public.or(from_certificate.as_ref()),
         };
         let key = rules::adopt(self.shown, public, reference)?;
         let mut objects = vec![key];

@@ -59,7 +59,8 @@ impl PublicKey {
     pub fn of(attributes: &Attributes) -> Result<Self> {
         let part = |attribute| required(attributes, attribute);
         let key_type = attributes.number(CKA_KEY_TYPE);
-        if attributes.number(CKA_CLASS) != Some(CKO_PUBLIC_KEY) && key_type != Some(CKK_RSA) {
+        let shows_parts = key_type == Some(CKK_RSA) && attributes.contains(CKA_MODULUS);
+        if attributes.number(CKA_CLASS) != Some(CKO_PUBLIC_KEY) && !shows_parts {
             return Self::of_info(key_type, part(CKA_PUBLIC_KEY_INFO)?);
         }
         match key_type {
@@ -101,6 +102,7 @@ impl PublicKey {
     /// The key in a DER SubjectPublicKeyInfo, as CKA_PUBLIC_KEY_INFO has it.
     fn of_info(key_type: Option<u64>, info: &[u8]) -> Result<Self> {
         match key_type {
+            Some(CKK_RSA) => RsaPublicKey::from_spki_der(info).map(Self::Rsa),
             Some(CKK_EC) => EcPublicKey::from_spki_der(info).map(Self::Ec),
             Some(CKK_EC_EDWARDS) => Ed25519PublicKey::from_spki_der(info).map(Self::Ed25519),
             Some(CKK_EC_MONTGOMERY) => X25519PublicKey::from_spki_der(info).map(Self::X25519),
