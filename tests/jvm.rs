@@ -27,27 +27,7 @@ on_each_jdk! {
 }
 
 fn the_tls_matrix_passes_and_the_service_does_the_private_key_work(jdk: u32) {
-    let cluster = cluster();
-    let cases = std::fs::read_to_string(repository("tests/jvm/matrix.cases")).unwrap();
-    let setup = cluster.setup(&format!("matrix-{jdk}"), &cases);
-    let before: Vec<_> = cluster.tokens.iter().map(|token| work(cluster, token)).collect();
-    let all = records(cluster.program(jdk, "Handshakes").arg("--setup").arg(setup));
-    let ran = of_kind(&all, "case");
-    assert_eq!(ran.len(), cases.lines().filter(|line| line.starts_with("case ")).count());
-    assert!(ran.iter().all(|case| case["pass"] == "true"), "{ran:#?}");
-    for store in of_kind(&all, "store") {
-        assert_eq!(store["encoded"], "null", "{store:?}");
-    }
-    for (token, before) in cluster.tokens.iter().zip(before) {
-        if token != "scratch" {
-            assert!(work(cluster, token) > before, "{token} did nothing: JSSE signed in software");
-        }
-    }
-}
-
-/// Signatures and decryptions of a token.
-fn work(cluster: &Cluster, token: &str) -> u64 {
-    cluster.service.count(token, "sign") + cluster.service.count(token, "decrypt")
+    cluster().passes_the_matrix(jdk);
 }
 
 fn a_handshake_costs_one_request_on_each_side(jdk: u32) {

@@ -98,6 +98,29 @@ impl Cluster {
         program(version, class, options, &self.config)
     }
 
+    /// Runs the TLS matrix; all of it passes, by the work of the service.
+    pub fn passes_the_matrix(&self, jdk: u32) {
+        // Signatures and decryptions.
+        let work = |token: &String| {
+            self.service.count(token, "sign") + self.service.count(token, "decrypt")
+        };
+        let cases = std::fs::read_to_string(repository("tests/jvm/matrix.cases")).unwrap();
+        let setup = self.setup(&format!("matrix-{jdk}"), &cases);
+        let before: Vec<_> = self.tokens.iter().map(work).collect();
+        let all = records(self.program(jdk, "Handshakes").arg("--setup").arg(setup));
+        let ran = of_kind(&all, "case");
+        assert_eq!(ran.len(), cases.lines().filter(|line| line.starts_with("case ")).count());
+        assert!(ran.iter().all(|case| case["pass"] == "true"), "{ran:#?}");
+        for store in of_kind(&all, "store") {
+            assert_eq!(store["encoded"], "null", "{store:?}");
+        }
+        for (token, before) in self.tokens.iter().zip(before) {
+            if token != "scratch" {
+                assert!(work(token) > before, "{token} did nothing: JSSE signed in software");
+            }
+        }
+    }
+
     /// A JVM that has no provider yet.
     pub fn console(&self, version: u32) -> Console {
         Console::start(version, &[], &self.config)
