@@ -35,6 +35,7 @@ test: install
 
 bench: build
 	cargo bench --bench sign
+	cargo bench --bench hsm
 	cargo bench --bench storm
 
 bench-short: build
@@ -54,6 +55,7 @@ soak: install build
 	KEYWARD_KILLS=10000 cargo test --release -p keyward-cli --test kill -- --nocapture
 	KEYWARD_MIGRATE_OBJECTS=2000 KEYWARD_MIGRATE_KILLS=10 cargo test --release --test migrate -- --nocapture is_killed
 	tests/tools/build-release.sh
+	KEYWARD_JDKS='8 11 17 25' cargo test --release --test jvm_hsm -- --nocapture
 	KEYWARD_OUTAGE_SECONDS=60 cargo test --release --test jvm_outage -- --nocapture --test-threads=1 all_are_away stops_no
 
 clean:

@@ -66,6 +66,11 @@ impl SoftHsm {
         self.module.clone().into()
     }
 
+    /// SoftHSM's own configuration.
+    pub fn conf(&self) -> &str {
+        &self.conf
+    }
+
     /// The PIN that the service is told.
     pub fn set_pin(&self, pin: &str) {
         use std::os::unix::fs::PermissionsExt;

@@ -369,6 +369,8 @@ impl Worker {
         let (program, arguments) =
             program.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
         let mut child = Command::new(program)
+            // What `ps` shows.
+            .arg0("keyward")
             .args(arguments)
             .envs(&config.environment)
             .stdin(Stdio::piped())
