@@ -7,6 +7,8 @@
 //!
 //! `cargo bench --bench sign` takes a minute, `-- --short` a few seconds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are measurements")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

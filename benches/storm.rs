@@ -9,6 +9,8 @@
 //! `cargo bench --bench storm` takes three minutes and fails below 0.9 of the best rate. `-- --short`
 //! takes some thirty seconds, prints the same, and decides nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are measurements")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 

@@ -3,6 +3,8 @@
 //! work was really done there: JSSE falls back to software without a word when
 //! it can read a key.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::process::Command;

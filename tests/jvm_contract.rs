@@ -2,6 +2,8 @@
 //! JDK. The service's counters and the module's own list of calls are the
 //! witnesses.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::process::Command;

@@ -2,6 +2,8 @@
 //! connection, the ticket has run out, the node's certificate is another one.
 //! The next handshake works, and the JVM has not logged in again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! A token with 500 key entries: loading it costs a handful of round trips,
 //! whatever the number of keys.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use common::PIN;

@@ -1,6 +1,8 @@
 //! A JVM that starts while the service is away loads its keystore from a
 //! snapshot, and shakes hands once the service is back, without another load.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::time::{Duration, Instant};

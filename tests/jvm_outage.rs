@@ -2,6 +2,8 @@
 //! works; all of them away; a service that starts late; a login that has ended.
 //! Nobody touches the JVM meanwhile.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::ops::{Deref, DerefMut};

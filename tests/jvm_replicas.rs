@@ -1,6 +1,8 @@
 //! Two replicas on an etcd of three members, under a JVM: replicas that die and
 //! that are restarted, members that die, hang, and are too few.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,8 @@
 //! The service is restarted in the middle of a stream of handshakes. Nothing in
 //! a JVM recovers once a PKCS#11 session is really gone, so none may be.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::sync::{Mutex, PoisonError};

@@ -1,6 +1,8 @@
 //! A key and its certificate are replaced under a JVM that runs: what it loaded
 //! before goes on with the old key, what it loads afterwards has the new one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! keytool and jarsigner, as people type them, on each JDK. The referees are
 //! openssl, the JDK's own software, and the service's catalogue.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Backups, restores and copies, as an operator types them; then a node goes on
 //! with what it had.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod common;
 #[allow(dead_code)]

@@ -4,7 +4,7 @@
 //! The disk is an ext4 file system on a loop device, in a mount namespace of
 //! the service's own: that needs root.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! The service from outside: a plain client speaks the wire with it. One binary,
 //! since linking takes longer than the tests.
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 mod backup;
 mod common;
