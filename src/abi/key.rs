@@ -25,9 +25,7 @@ pub(super) unsafe fn generate_pair(
         return Err(bad("phPublicKey or phPrivateKey"));
     }
     // SAFETY: the host's promise, here and below.
-    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
+    let (mechanism, _) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let public = unsafe { template::read(public_template, public_count) }?;
     // SAFETY: as above.
@@ -54,9 +52,7 @@ pub(super) unsafe fn generate(
         return Err(bad("phKey"));
     }
     // SAFETY: the host's promise, here and below.
-    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
+    let (mechanism, _) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let template = unsafe { template::read(template, count) }?;
     let made = session.generate_key(&library.remote, mechanism, template)?;
@@ -78,9 +74,7 @@ pub(super) unsafe fn wrap(
         return Err(bad("pulWrappedKeyLen"));
     }
     // SAFETY: the host's promise, here and below.
-    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
+    let (mechanism, parameter) = unsafe { parameter::required(mechanism) }?;
     let wrapping = session.wrapping(&library.remote, (mechanism, &parameter), wrapping_key, key)?;
     if let Some(known) = wrapping.length()?
         // SAFETY: as above.
@@ -110,9 +104,7 @@ pub(super) unsafe fn unwrap(
         return Err(bad("phKey"));
     }
     // SAFETY: the host's promise, here and below.
-    let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
+    let (mechanism, parameter) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let wrapped = unsafe { bytes(wrapped, length) }?;
     // SAFETY: as above.
@@ -137,9 +129,7 @@ pub(super) unsafe fn derive(
         return Err(bad("phKey"));
     }
     // SAFETY: the host's promise, here and below.
-    let Some((number, parameter)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
+    let (number, parameter) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let template = unsafe { template::read(template, count) }?;
     let (made, version) =
@@ -168,9 +158,7 @@ pub(super) unsafe fn encapsulate(
         return Err(bad("pulCiphertextLen"));
     }
     // SAFETY: the host's promise, here and below.
-    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
+    let (mechanism, _) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let template = unsafe { template::read(template, count) }?;
     let sending = session.encapsulation(&library.remote, mechanism, public_key, template)?;
@@ -205,9 +193,7 @@ pub(super) unsafe fn decapsulate(
         return Err(bad("phKey"));
     }
     // SAFETY: the host's promise, here and below.
-    let Some((mechanism, _)) = (unsafe { parameter::read(mechanism) })? else {
-        return Err(bad("pMechanism"));
-    };
+    let (mechanism, _) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let template = unsafe { template::read(template, count) }?;
     // SAFETY: as above.

@@ -9,6 +9,20 @@ use super::arguments::{bad, bytes};
 use crate::error::{Error, Result};
 pub(super) use derivation::put_version;
 
+/// [`read`], where there is no operation that null could cancel.
+///
+/// # Errors
+/// CKR_ARGUMENTS_BAD for null; else as [`read`].
+///
+/// # Safety
+/// As [`read`].
+pub(super) unsafe fn required(
+    mechanism: CK_MECHANISM_PTR,
+) -> Result<(CK_MECHANISM_TYPE, Parameter)> {
+    // SAFETY: the caller's promise.
+    unsafe { read(mechanism) }?.ok_or_else(|| bad("pMechanism"))
+}
+
 /// Reads a mechanism; `None` for null, which cancels the operation.
 ///
 /// # Errors
