@@ -97,6 +97,16 @@ impl Stream {
         self.running.finish();
         (end, self.cluster.calls())
     }
+
+    /// Stops it; not one handshake has failed, whatever was broken meanwhile.
+    pub fn end_unharmed(self, what: &str) {
+        let (end, _) = self.end();
+        println!(
+            "{what}: {} handshakes, {} failed, slowest {} ms",
+            end["done"], end["failed"], end["slowest-ms"]
+        );
+        assert_eq!(end["failed"], "0", "{what}");
+    }
 }
 
 fn number(record: &Record, field: &str) -> u64 {
