@@ -139,6 +139,20 @@ impl Plan {
     }
 }
 
+/// `openssl`, with words that hold no blanks, in a folder.
+pub fn openssl(folder: &Path, words: &str) -> String {
+    run(Command::new("openssl").args(words.split(' ')).current_dir(folder))
+}
+
+/// A new key and a certificate that it signed itself.
+pub fn self_signed(folder: &Path, kind: &str, name: &str, (key, certificate): (&str, &str)) {
+    let subject = format!("-subj /CN={name} -days 9");
+    openssl(
+        folder,
+        &format!("req -x509 -newkey {kind} -nodes -keyout {key} -out {certificate} {subject}"),
+    );
+}
+
 /// What a command says to people, when it ends with this code.
 pub fn said(command: &mut Command, code: i32) -> String {
     let output: Output = command.output().unwrap();
@@ -147,3 +161,6 @@ pub fn said(command: &mut Command, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{command:?}\n{printed}{text}");
     text
 }
+
+/// For [`self_signed`].
+pub const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";

@@ -13,8 +13,8 @@ use keyward_migrate::file::{self, Content, Keystore};
 use keyward_migrate::material::fingerprint;
 use zeroize::Zeroizing;
 
+use super::hsm::{P256, openssl, self_signed};
 use crate::common::jvm::{Record, of_kind, program, record};
-use crate::common::run;
 
 crate::on_each_jdk! {
     what_keytool_writes_is_read
@@ -148,99 +148,49 @@ fn refused_with_reason(path: &Path) {
 #[test]
 fn what_openssl_writes_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let openssl = |words: &[&str]| {
-        run(Command::new("openssl").args(words).current_dir(folder.path()));
-    };
-    openssl(&[
-        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "r.key", "-out", "r.crt",
-        "-subj", "/CN=r", "-days", "9",
-    ]);
-    openssl(&["ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", "e.key"]);
-    openssl(&["req", "-x509", "-key", "e.key", "-out", "e.crt", "-subj", "/CN=e", "-days", "9"]);
-    openssl(&["genpkey", "-algorithm", "ed25519", "-out", "d.key"]);
+    let folder = folder.path();
+    let at = |name: &str| folder.join(name);
+    self_signed(folder, "rsa:2048", "r", ("r.key", "r.crt"));
+    openssl(folder, "ecparam -name secp384r1 -genkey -noout -out e.key");
+    openssl(folder, "req -x509 -key e.key -out e.crt -subj /CN=e -days 9");
+    openssl(folder, "genpkey -algorithm ed25519 -out d.key");
     let info = |key: &str| {
         let output = Command::new("openssl")
             .args(["pkey", "-pubout", "-outform", "DER", "-in", key])
-            .current_dir(folder.path())
+            .current_dir(folder)
             .output()
             .unwrap();
         assert!(output.status.success());
         output.stdout
     };
-    let password = ["-passout", "pass:changeit"];
-    let export = |out: &str, more: &[&str]| {
-        let words = ["pkcs12", "-export", "-inkey", "r.key", "-in", "r.crt", "-out", out];
-        openssl(&[&words[..], &password, more].concat());
-    };
-    export("new.p12", &["-name", "Node One"]);
-    export("old.p12", &["-legacy"]);
-    export("old3.p12", &["-legacy", "-certpbe", "PBE-SHA1-3DES", "-keypbe", "PBE-SHA1-3DES"]);
-    export("old128.p12", &["-legacy", "-keypbe", "PBE-SHA1-RC2-128", "-certpbe", "PBE-SHA1-2DES"]);
-    export("plain.p12", &["-keypbe", "NONE", "-certpbe", "NONE"]);
-    export("nomac.p12", &["-nomac"]);
-    export(
-        "sha512.p12",
-        &["-macalg", "sha512", "-keypbe", "aes-128-cbc", "-certpbe", "aes-192-cbc"],
-    );
-    openssl(&[
-        "pkcs12",
-        "-export",
-        "-inkey",
-        "r.key",
-        "-in",
-        "r.crt",
-        "-out",
-        "empty.p12",
-        "-passout",
-        "pass:",
-    ]);
-    for (out, words) in [
-        ("p8.pem", &["pkcs8", "-topk8", "-in", "r.key"][..]),
-        (
-            "p8-sha1.pem",
-            &["pkcs8", "-topk8", "-in", "r.key", "-v2", "des3", "-v2prf", "hmacWithSHA1"],
-        ),
-        ("p8-scrypt.pem", &["pkcs8", "-topk8", "-in", "r.key", "-scrypt"]),
-        ("p8-v1.pem", &["pkcs8", "-topk8", "-in", "r.key", "-v1", "PBE-SHA1-3DES"]),
-        (
-            "p8-md5.pem",
-            &[
-                "pkcs8",
-                "-topk8",
-                "-in",
-                "r.key",
-                "-v1",
-                "PBE-MD5-DES",
-                "-provider",
-                "legacy",
-                "-provider",
-                "default",
-            ],
-        ),
-        (
-            "p8-des.pem",
-            &[
-                "pkcs8",
-                "-topk8",
-                "-in",
-                "r.key",
-                "-v1",
-                "PBE-SHA1-DES",
-                "-provider",
-                "legacy",
-                "-provider",
-                "default",
-            ],
-        ),
-        ("p8.der", &["pkcs8", "-topk8", "-in", "r.key", "-outform", "DER"]),
-        ("p1-aes.pem", &["rsa", "-in", "r.key", "-traditional", "-aes256"]),
-        ("p1-des.pem", &["rsa", "-in", "r.key", "-traditional", "-des3"]),
+    let export = "pkcs12 -export -inkey r.key -in r.crt -passout";
+    for (out, more) in [
+        ("new.p12", "-name r"),
+        ("old.p12", "-legacy"),
+        ("old3.p12", "-legacy -certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES"),
+        ("old128.p12", "-legacy -keypbe PBE-SHA1-RC2-128 -certpbe PBE-SHA1-2DES"),
+        ("plain.p12", "-keypbe NONE -certpbe NONE"),
+        ("nomac.p12", "-nomac"),
+        ("sha512.p12", "-macalg sha512 -keypbe aes-128-cbc -certpbe aes-192-cbc"),
     ] {
-        openssl(&[words, &["-out", out], &password].concat());
+        openssl(folder, &format!("{export} pass:{STORE} -out {out} {more}"));
     }
-    openssl(&["rsa", "-in", "r.key", "-traditional", "-out", "p1.pem"]);
-    openssl(&["rsa", "-in", "r.key", "-traditional", "-outform", "DER", "-out", "p1.der"]);
+    openssl(folder, &format!("{export} pass: -out empty.p12"));
+    for (out, words) in [
+        ("p8.pem", "pkcs8 -topk8"),
+        ("p8-sha1.pem", "pkcs8 -topk8 -v2 des3 -v2prf hmacWithSHA1"),
+        ("p8-scrypt.pem", "pkcs8 -topk8 -scrypt"),
+        ("p8-v1.pem", "pkcs8 -topk8 -v1 PBE-SHA1-3DES"),
+        ("p8-md5.pem", "pkcs8 -topk8 -v1 PBE-MD5-DES -provider legacy -provider default"),
+        ("p8-des.pem", "pkcs8 -topk8 -v1 PBE-SHA1-DES -provider legacy -provider default"),
+        ("p8.der", "pkcs8 -topk8 -outform DER"),
+        ("p1-aes.pem", "rsa -traditional -aes256"),
+        ("p1-des.pem", "rsa -traditional -des3"),
+    ] {
+        openssl(folder, &format!("{words} -in r.key -passout pass:{STORE} -out {out}"));
+    }
+    openssl(folder, "rsa -in r.key -traditional -out p1.pem");
+    openssl(folder, "rsa -in r.key -traditional -outform DER -out p1.der");
     let (rsa, ec) = (info("r.key"), info("e.key"));
     for name in [
         "new.p12",
@@ -298,7 +248,7 @@ fn what_openssl_writes_is_read() {
             assert!(matches!(keystore.entries[0].content, Content::Key { .. }), "{name} {source}");
         }
     }
-    let (files, others) = file::files_below(folder.path()).unwrap();
+    let (files, others) = file::files_below(folder).unwrap();
     assert!(files.contains(&at("new.p12")) && files.contains(&at("p8-md5.pem")), "{files:?}");
     assert!(!files.contains(&at("p1.der")) && others > 0);
 }
@@ -307,39 +257,9 @@ fn what_openssl_writes_is_read() {
 fn a_file_that_asks_for_endless_work_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.p12");
-    run(Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            "k",
-            "-out",
-            "c",
-            "-subj",
-            "/CN=x",
-        ])
-        .current_dir(folder.path()));
-    run(Command::new("openssl")
-        .args([
-            "pkcs12",
-            "-export",
-            "-inkey",
-            "k",
-            "-in",
-            "c",
-            "-out",
-            "x.p12",
-            "-passout",
-            "pass:changeit",
-            "-iter",
-            "65535",
-        ])
-        .current_dir(folder.path()));
+    self_signed(folder.path(), P256, "x", ("k", "c"));
+    let words = "pkcs12 -export -inkey k -in c -out x.p12 -iter 65535 -passout pass:";
+    openssl(folder.path(), &format!("{words}{STORE}"));
     let mut bytes = std::fs::read(&path).unwrap();
     // The last number of the file is the MAC's iterations: 00 ff ff in three bytes.
     let length = bytes.len();
@@ -418,18 +338,7 @@ impl Keytool {
     fn trusted(&mut self, store: &str, kind: &str) {
         let pem = self.folder.join("ca.crt");
         if !pem.exists() {
-            run(Command::new("openssl")
-                .args([
-                    "req",
-                    "-x509",
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:P-256",
-                    "-nodes",
-                ])
-                .args(["-subj", "/CN=Authority", "-keyout", "ca.key", "-out", "ca.crt"])
-                .current_dir(&self.folder));
+            self_signed(&self.folder, P256, "Authority", ("ca.key", "ca.crt"));
         }
         self.keytool(store, kind, &["-importcert", "-alias", "trusted", "-file", &text(&pem)]);
     }

@@ -1,21 +1,18 @@
 //! What people get wrong: one sentence that names what it is about, a hint, and
 //! everything as it was.
 
-use std::process::Command;
-
-use super::hsm::{Hsm, said, sign_off};
+use super::hsm::{Hsm, P256, openssl, said, self_signed, sign_off};
 use crate::common::run;
 
 #[test]
 fn mistakes_are_named_and_change_nothing() {
     let hsm = Hsm::new(&["new", "other"]);
-    let openssl = |words: &str| {
-        run(Command::new("openssl").args(words.split(' ')).current_dir(hsm.folder.path()));
-    };
+    let folder = hsm.folder.path();
+    self_signed(folder, P256, "k", ("k.pem", "c.pem"));
     openssl(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k.pem -out c.pem -subj /CN=k",
+        folder,
+        "pkcs12 -export -inkey k.pem -in c.pem -name k -passout pass:changeit -out k.p12",
     );
-    openssl("pkcs12 -export -inkey k.pem -in c.pem -name k -passout pass:changeit -out k.p12");
     let target = hsm.uri("new");
     let refused = |words: &[&str], wanted: &[&str]| {
         let text = said(&mut hsm.migrate(words), 1);
@@ -83,11 +80,12 @@ fn mistakes_are_named_and_change_nothing() {
     }
 
     // The source is another one by now.
-    openssl(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k2.pem -out c2.pem -subj /CN=k",
-    );
+    self_signed(folder, P256, "k", ("k2.pem", "c2.pem"));
     let old = std::fs::read(hsm.file("k.p12")).unwrap();
-    openssl("pkcs12 -export -inkey k2.pem -in c2.pem -name k -passout pass:changeit -out k.p12");
+    openssl(
+        folder,
+        "pkcs12 -export -inkey k2.pem -in c2.pem -name k -passout pass:changeit -out k.p12",
+    );
     refused(&["run", "plan.toml"], &["not in the source (any more)", "make a new plan"]);
     std::fs::write(hsm.file("k.p12"), old).unwrap();
 
@@ -119,7 +117,7 @@ fn mistakes_are_named_and_change_nothing() {
     );
     // SoftHSM shows no public half of an EC private key: one that is another behind the same name
     // and beside the right public key is found out by its signature alone.
-    openssl("pkey -in k2.pem -outform DER -out k2.der");
+    openssl(folder, "pkey -in k2.pem -outform DER -out k2.der");
     run(&mut hsm.pkcs11_tool("new", &["--delete-object", "--type", "privkey", "--id", id]));
     run(&mut hsm.pkcs11_tool(
         "new",
@@ -149,10 +147,7 @@ fn mistakes_are_named_and_change_nothing() {
 fn one_broken_file_does_not_hide_the_others() {
     let hsm = Hsm::new(&["new"]);
     std::fs::create_dir_all(hsm.file("nodes/one")).unwrap();
-    let openssl = |words: &str| {
-        run(Command::new("openssl").args(words.split(' ')).current_dir(hsm.file("nodes")));
-    };
-    openssl("genpkey -algorithm ed25519 -out one/a.key");
+    openssl(&hsm.file("nodes"), "genpkey -algorithm ed25519 -out one/a.key");
     std::fs::write(hsm.file("nodes/one/b.jks"), b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\x01").unwrap();
     std::fs::write(hsm.file("nodes/readme"), "not a key").unwrap();
     let mut command = hsm.migrate(&["inventory", "--from", "nodes", "--html", "report.html"]);

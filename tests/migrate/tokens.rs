@@ -9,7 +9,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use serde_json::Value;
 
-use super::hsm::{Hsm, keyward_uri, listed, said};
+use super::hsm::{Hsm, keyward_uri, listed, openssl, said, self_signed};
 use crate::common::alone::{alone, set_variable};
 use crate::common::raw::{P256, P521};
 use crate::common::{PIN, Service, module, run};
@@ -119,9 +119,8 @@ fn sensitive_keys_go_wrapped_and_the_others_have_a_way_out() {
 fn others_agree(hsm: &Hsm, keys: &[(&str, &str, &str)]) {
     let file = |name: &str| hsm.file(name).to_str().unwrap().to_owned();
     std::fs::write(file("data"), b"sixteen bytes...").unwrap();
-    run(Command::new("openssl")
-        .args(["dgst", "-sha256", "-binary", "-out", "digest", "data"])
-        .current_dir(hsm.folder.path()));
+    let folder = hsm.folder.path();
+    openssl(folder, "dgst -sha256 -binary -out digest data");
     for &(id, label, mechanism) in keys {
         let words =
             ["--sign", "--mechanism", mechanism, "--id", id, "--signature-format", "openssl"];
@@ -135,10 +134,8 @@ fn others_agree(hsm: &Hsm, keys: &[(&str, &str, &str)]) {
             "old",
             &["--read-object", "--type", "pubkey", "--id", id, "--output-file", "public.der"],
         ));
-        run(Command::new("openssl")
-            .args(["pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", "public.der"])
-            .args(["-in", "digest", "-sigfile", label])
-            .current_dir(hsm.folder.path()));
+        let check = "pkeyutl -verify -pubin -keyform DER -inkey public.der -in digest -sigfile";
+        openssl(folder, &format!("{check} {label}"));
     }
     let aes =
         ["--mechanism", "AES-CBC-PAD", "--id", "07", "--iv", "000102030405060708090a0b0c0d0e0f"];
@@ -158,19 +155,21 @@ fn others_agree(hsm: &Hsm, keys: &[(&str, &str, &str)]) {
 #[test]
 fn plain_keys_and_chains_go_to_keyward_and_back() {
     let hsm = Hsm::new(&["old", "new"]);
-    let openssl = |words: &str| {
-        run(Command::new("openssl").args(words.split(' ')).current_dir(hsm.folder.path()));
-    };
-    openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=authority");
+    let folder = hsm.folder.path();
+    self_signed(folder, "rsa:2048", "authority", ("ca.key", "ca.pem"));
     for (name, kind) in [("r", "rsa:2048"), ("e", "ec -pkeyopt ec_paramgen_curve:P-384")] {
-        openssl(&format!(
-            "req -newkey {kind} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
-        ));
-        openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -out {name}.pem -days 9"
-        ));
+        openssl(
+            folder,
+            &format!(
+                "req -newkey {kind} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+            ),
+        );
+        openssl(
+            folder,
+            &format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -out {name}.pem -days 9"),
+        );
     }
-    openssl("genpkey -algorithm ed25519 -out d.key");
+    openssl(folder, "genpkey -algorithm ed25519 -out d.key");
     hsm.plan("d.key", &hsm.uri("new"), "zero.toml", None);
     run(&mut hsm.migrate(&["run", "zero.toml"]));
     assert_eq!(verify(&hsm, "zero.toml", None)["objects"][0]["method"], "signed (CKM_EDDSA)");
