@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use cryptoki::session::Session;
 use cryptoki_sys::*;
 use keyward_token::Attributes;
+use keyward_token::attribute::is_secret;
 use keyward_token::certificate::Parts;
 use serde::Serialize;
 
@@ -150,11 +151,10 @@ impl Source {
             attributes.set(CKA_LABEL, label.as_bytes());
             attributes.set(CKA_ID, id);
             let secret = attributes.clone();
-            for secret in SECRET_PARTS {
-                if !matches!(attributes.number(CKA_CLASS), Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY)) {
-                    break;
+            if matches!(attributes.number(CKA_CLASS), Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY)) {
+                for (part, _) in secret.iter().filter(|(number, _)| is_secret(*number)) {
+                    attributes.remove(part);
                 }
-                attributes.remove(*secret);
             }
             let mut object = Object::new(place, attributes);
             object.entry = Some(entry.name.clone());
@@ -305,14 +305,3 @@ fn uses(private: &mut Attributes, public: &mut Attributes) {
         public.set(attribute, value);
     }
 }
-
-const SECRET_PARTS: &[u64] = &[
-    CKA_VALUE,
-    CKA_SEED,
-    CKA_PRIVATE_EXPONENT,
-    CKA_PRIME_1,
-    CKA_PRIME_2,
-    CKA_EXPONENT_1,
-    CKA_EXPONENT_2,
-    CKA_COEFFICIENT,
-];
