@@ -2,9 +2,9 @@
 //! tokens to another PKCS#11 token, and proves that they arrived.
 //!
 //! The steps are the modules, in this order: [`source`] lists what is there,
-//! [`inventory`] says what that is, [`plan`] how each object goes or why it
-//! cannot, [`run`] does it under a [`journal`], [`verify`] proves it in a signed
-//! [`manifest`], [`rollback`] takes it back.
+//! [`inventory`] says what that is, [`planning`] makes a [`plan`] of how each object
+//! goes or why it cannot, [`run`] does it under a [`journal`], [`verify`] proves it
+//! in a signed [`manifest`], [`rollback`] takes it back.
 //!
 //! A Keyward token is a PKCS#11 token like any other here, reached through
 //! `libkeyward_pkcs11.so`.
@@ -19,6 +19,7 @@ pub mod material;
 pub mod object;
 pub mod password;
 pub mod plan;
+pub mod planning;
 mod probe;
 pub mod report;
 pub mod rollback;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use keyward_migrate::plan::{Plan, Planning, Way};
+use keyward_migrate::plan::{Plan, Way};
+use keyward_migrate::planning::Planning;
 use keyward_migrate::{Access, Libraries};
 use time::OffsetDateTime;
 
