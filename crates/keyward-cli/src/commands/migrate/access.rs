@@ -34,6 +34,31 @@ pub struct TargetSecrets {
     to_pin_file: Option<PathBuf>,
 }
 
+/// What opens both.
+#[derive(Args, Debug, Clone)]
+pub struct Secrets {
+    #[command(flatten)]
+    source: SourceSecrets,
+    #[command(flatten)]
+    target: TargetSecrets,
+}
+
+impl Secrets {
+    /// Opens source and target, in this order, and reads what is in them.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened.
+    pub fn open(
+        &self,
+        (from, to): (&[String], &str),
+        libraries: &mut Libraries,
+        access: Access<'_>,
+    ) -> Result<(Source, Source)> {
+        let source = self.source.open(from, libraries, access)?;
+        Ok((source, self.target.open(to, libraries)?))
+    }
+}
+
 impl SourceSecrets {
     /// Opens a source and reads what is in it.
     ///

@@ -1,6 +1,7 @@
 //! `keyward migrate`: keys from keystores and tokens to a token, with proof.
 
 mod access;
+mod files;
 mod inventory;
 mod plan;
 mod progress;

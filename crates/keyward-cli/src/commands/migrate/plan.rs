@@ -11,7 +11,7 @@ use keyward_migrate::planning::Planning;
 use keyward_migrate::{Access, Libraries};
 use time::OffsetDateTime;
 
-use super::access::{SourceSecrets, TargetSecrets, failed};
+use super::access::{Secrets, failed};
 use crate::output::{self, Table};
 use crate::terminal::{self, quote};
 
@@ -34,17 +34,15 @@ pub struct PlanArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    secrets: SourceSecrets,
-    #[command(flatten)]
-    target: TargetSecrets,
+    secrets: Secrets,
 }
 
 impl PlanArgs {
     pub(super) fn run(self) -> Result<bool> {
         let mut libraries = Libraries::default();
         let names = absolute(&self.from);
-        let source = self.secrets.open(&names, &mut libraries, Access::Read)?;
-        let target = self.target.open(&self.to, &mut libraries)?;
+        let (source, target) =
+            self.secrets.open((&names, &self.to), &mut libraries, Access::Read)?;
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let plan = Planning::new(&source, &target)
             .and_then(|mut planning| planning.plan(names, now))

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use keyward_migrate::journal::{Journal, State};
+use keyward_migrate::journal::State;
 use keyward_migrate::manifest::Manifest;
-use keyward_migrate::plan::Plan;
 use keyward_migrate::rollback::{Removed, remove_at_source, rollback};
 use keyward_migrate::{Access, Libraries};
 
 use super::access::{SourceSecrets, TargetSecrets, failed};
+use super::files::PlanFiles;
 use super::progress::Bar;
-use super::run::journal;
 use crate::terminal;
 
 /// `keyward migrate rollback`.
@@ -21,11 +20,8 @@ use crate::terminal;
     after_long_help = "Only what the journal says that this plan's run made is removed; the source is not needed and\nnot changed.\n\nExample:\n  keyward migrate rollback plan.toml --to-pin-file pin"
 )]
 pub struct RollbackArgs {
-    /// The plan
-    plan: PathBuf,
-    /// What was done [default: the plan's name and .journal]
-    #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
+    #[command(flatten)]
+    files: PlanFiles,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -35,8 +31,8 @@ pub struct RollbackArgs {
 
 impl RollbackArgs {
     pub(super) fn run(self) -> Result<bool> {
-        let plan = Plan::read(&self.plan).map_err(failed)?;
-        let mut journal = Journal::open(&journal(&self.plan, self.journal)).map_err(failed)?;
+        let plan = self.files.plan()?;
+        let mut journal = self.files.journal()?;
         let mut libraries = Libraries::default();
         let target = self.target.open(&plan.target, &mut libraries)?;
         let made = State::of(journal.entries()).made.len();
@@ -54,11 +50,8 @@ impl RollbackArgs {
     after_long_help = "The last step, and one that cannot be taken back: what the manifest proves to be in the target is\ndestroyed in the source token. Files are never removed.\n\nExample:\n  keyward migrate remove-source plan.toml --manifest manifest.json --public-key migration.pub \\\n      --from-pin-file old.pin"
 )]
 pub struct RemoveSourceArgs {
-    /// The plan
-    plan: PathBuf,
-    /// What was done [default: the plan's name and .journal]
-    #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
+    #[command(flatten)]
+    files: PlanFiles,
     /// The proof
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
@@ -74,9 +67,9 @@ pub struct RemoveSourceArgs {
 
 impl RemoveSourceArgs {
     pub(super) fn run(self) -> Result<bool> {
-        let plan = Plan::read(&self.plan).map_err(failed)?;
+        let plan = self.files.plan()?;
         let manifest = Manifest::check(&self.manifest, &self.public_key).map_err(failed)?;
-        let mut journal = Journal::open(&journal(&self.plan, self.journal)).map_err(failed)?;
+        let mut journal = self.files.journal()?;
         let mut libraries = Libraries::default();
         let source = self.secrets.open(&plan.source, &mut libraries, Access::Write)?;
         let proved = manifest.objects.iter().filter(|proof| proof.verdict.is_good()).count();

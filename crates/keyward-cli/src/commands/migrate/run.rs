@@ -1,16 +1,15 @@
 //! `keyward migrate run`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use keyward_migrate::journal::Journal;
-use keyward_migrate::plan::Plan;
 use keyward_migrate::run::run;
 use keyward_migrate::{Access, Libraries};
 use serde_json::json;
 
-use super::access::{SourceSecrets, TargetSecrets, failed, officers_pin};
+use super::access::{Secrets, failed, officers_pin};
+use super::files::PlanFiles;
 use super::progress::Bar;
 use crate::failure::Failure;
 use crate::output;
@@ -22,11 +21,8 @@ use crate::terminal::{self, quote};
     after_long_help = "Whatever ends it, run the same command again: it goes on where it was, and makes nothing twice.\nNothing is changed at the source. The exit code is 1 if an object could not be made.\n\nExamples:\n  keyward migrate run plan.toml --password-file passwords --to-pin-file pin\n  keyward migrate run plan.toml --from-pin-file old.pin --from-so-pin-file old.so-pin --jobs 8"
 )]
 pub struct RunArgs {
-    /// The plan, signed off
-    plan: PathBuf,
-    /// What was done [default: the plan's name and .journal]
-    #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
+    #[command(flatten)]
+    files: PlanFiles,
     /// How many objects are on the way at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
@@ -38,23 +34,21 @@ pub struct RunArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    secrets: SourceSecrets,
-    #[command(flatten)]
-    target: TargetSecrets,
+    secrets: Secrets,
 }
 
 impl RunArgs {
     pub(super) fn run(self) -> Result<bool> {
-        let plan = Plan::read(&self.plan).map_err(failed)?;
-        let mut journal = Journal::open(&journal(&self.plan, self.journal)).map_err(failed)?;
+        let plan = self.files.plan()?;
+        let mut journal = self.files.journal()?;
         let mut libraries = Libraries::default();
         let officer = match plan.transport.as_ref().is_some_and(|transport| transport.trusted) {
             true => Some(officers_pin(self.from_so_pin_file.as_deref())?),
             false => None,
         };
         let access = officer.as_ref().map_or(Access::Read, |pin| Access::Trusting(pin));
-        let source = self.secrets.open(&plan.source, &mut libraries, access)?;
-        let target = self.target.open(&plan.target, &mut libraries)?;
+        let (source, target) =
+            self.secrets.open((&plan.source, &plan.target), &mut libraries, access)?;
         let bar = Bar::new();
         let outcome = run(&plan, &source, &target, &mut journal, self.jobs.into(), &bar);
         drop(bar);
@@ -90,17 +84,8 @@ impl RunArgs {
         }
         terminal::hint(&format!(
             "prove it: keyward migrate verify {} --signing-key KEY --out manifest.json",
-            quote(&self.plan.display().to_string())
+            quote(&self.files.path().display().to_string())
         ));
         Ok(true)
     }
-}
-
-/// Where a plan's journal is.
-pub fn journal(plan: &Path, named: Option<PathBuf>) -> PathBuf {
-    named.unwrap_or_else(|| {
-        let mut name = plan.as_os_str().to_owned();
-        name.push(".journal");
-        name.into()
-    })
 }

@@ -4,16 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use keyward_migrate::journal::{Journal, State};
+use keyward_migrate::journal::State;
 use keyward_migrate::manifest::{Manifest, SigningKey, Verdict};
-use keyward_migrate::plan::Plan;
 use keyward_migrate::verify::verify;
 use keyward_migrate::{Access, Libraries};
 use time::OffsetDateTime;
 
-use super::access::{SourceSecrets, TargetSecrets, failed};
+use super::access::{Secrets, failed};
+use super::files::PlanFiles;
 use super::progress::Bar;
-use super::run::journal;
 use crate::output::{self, Table};
 use crate::terminal;
 
@@ -23,11 +22,8 @@ use crate::terminal;
     after_long_help = "Each key signs or decrypts a fresh challenge in the target, which the source's public key or\ncertificate judges. Beside the manifest stand its signature (.sig) and the public key (.pub).\nThe exit code is 1 if a verdict is not good.\n\nExample:\n  keyward migrate verify plan.toml --signing-key migration.key --out manifest.json \\\n      --password-file passwords --to-pin-file pin"
 )]
 pub struct VerifyArgs {
-    /// The plan
-    plan: PathBuf,
-    /// What was done [default: the plan's name and .journal]
-    #[arg(long, value_name = "FILE")]
-    journal: Option<PathBuf>,
+    #[command(flatten)]
+    files: PlanFiles,
     /// An Ed25519 key in PEM, made if it is not there
     #[arg(long, value_name = "FILE")]
     signing_key: PathBuf,
@@ -38,19 +34,17 @@ pub struct VerifyArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    secrets: SourceSecrets,
-    #[command(flatten)]
-    target: TargetSecrets,
+    secrets: Secrets,
 }
 
 impl VerifyArgs {
     pub(super) fn run(self) -> Result<bool> {
-        let plan = Plan::read(&self.plan).map_err(failed)?;
-        let entries = Journal::read(&journal(&self.plan, self.journal)).map_err(failed)?;
+        let plan = self.files.plan()?;
+        let entries = self.files.entries()?;
         let key = SigningKey::open(&self.signing_key).map_err(failed)?;
         let mut libraries = Libraries::default();
-        let source = self.secrets.open(&plan.source, &mut libraries, Access::Read)?;
-        let target = self.target.open(&plan.target, &mut libraries)?;
+        let (source, target) =
+            self.secrets.open((&plan.source, &plan.target), &mut libraries, Access::Read)?;
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let bar = Bar::new();
         let manifest = verify(&plan, &source, &target, &State::of(&entries), now, &bar);
