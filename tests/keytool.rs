@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::jvm::{Node, Plan, certify, java, jdk, pki};
+use common::jvm::{Node, Plan, certify, jdk, pki};
 use common::run;
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ fn a_jks_file_is_brought_into_the_token(jdk: u32) {
     let tools = Tools::new(jdk, Found::InTheList);
     let store = tools.file("old.jks");
     // By a JDK that makes JKS files as old as they come.
-    run(Command::new(java(17).with_file_name("keytool"))
+    run(common::jvm::jdk(17, "keytool")
         .args([
             "-importkeystore",
             "-noprompt",
@@ -215,9 +215,11 @@ fn jarsigner_signs_with_a_key_in_the_token(jdk: u32) {
         "SunPKCS11-Keyward",
     ]);
     std::fs::write(file("content"), "what is signed").unwrap();
-    run(Command::new(java(17).with_file_name("jar"))
-        .current_dir(tools.node.service.dir.path())
-        .args(["cf", "plain.jar", "content"]));
+    run(common::jvm::jdk(17, "jar").current_dir(tools.node.service.dir.path()).args([
+        "cf",
+        "plain.jar",
+        "content",
+    ]));
     let before = tools.node.asked("sign");
     run(tools
         .command("jarsigner")
@@ -229,17 +231,17 @@ fn jarsigner_signs_with_a_key_in_the_token(jdk: u32) {
         .arg("signer"));
     assert_eq!(tools.node.asked("sign") - before, 1);
     // No token is needed to verify: by this JDK, and by another one.
-    for mut verifier in
-        [common::jvm::jdk(jdk, "jarsigner"), Command::new(java(17).with_file_name("jarsigner"))]
-    {
+    for mut verifier in [common::jvm::jdk(jdk, "jarsigner"), common::jvm::jdk(17, "jarsigner")] {
         let told = run(verifier.args(["-verify", "-verbose"]).arg(file("signed.jar")));
         assert!(told.contains("jar verified"), "{told}");
     }
     // One that was changed is not.
     std::fs::write(file("content"), "something else").unwrap();
-    run(Command::new(java(17).with_file_name("jar"))
-        .current_dir(tools.node.service.dir.path())
-        .args(["uf", "signed.jar", "content"]));
+    run(common::jvm::jdk(17, "jar").current_dir(tools.node.service.dir.path()).args([
+        "uf",
+        "signed.jar",
+        "content",
+    ]));
     let refused =
         common::jvm::jdk(jdk, "jarsigner").arg("-verify").arg(file("signed.jar")).output().unwrap();
     assert!(!String::from_utf8_lossy(&refused.stdout).contains("jar verified"));

@@ -376,9 +376,7 @@ pub fn program(version: u32, class: &str, options: &[&str], config: &Path) -> Co
     let mut command = jdk(version, "java");
     command
         .env("KEYWARD_CONFIG", config)
-        // Two processors are not many: let the JVM not take all of them for
-        // compiling itself.
-        .args(["-XX:TieredStopAtLevel=1", "-Xshare:auto"])
+        .arg("-Xshare:auto")
         .args(options)
         .arg("-cp")
         .arg(classes)
@@ -534,6 +532,12 @@ pub fn jdk(version: u32, program: &str) -> Command {
     assert!(path.exists(), "{} is missing; run tests/tools/install.sh", path.display());
     let mut command = Command::new(path);
     command.env("KEYWARD_ROOT_BIND", target().parent().unwrap());
+    // Two processors are not many: let no JVM take all of them for compiling itself.
+    let option = "-XX:TieredStopAtLevel=1";
+    match program {
+        "java" => command.arg(option),
+        _ => command.arg(format!("-J{option}")),
+    };
     command
 }
 
