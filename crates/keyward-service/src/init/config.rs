@@ -101,5 +101,19 @@ fn content(listen: SocketAddr, etcd: Option<&Etcd>) -> String {
             quoted(&etcd.prefix),
         );
     }
+    text.push_str(
+        "\n\
+         # An HSM that tokens may have their keys in. There may be several.\n\
+         # [[hsm]]\n\
+         # name = \"main\"\n\
+         # library = \"/usr/lib/softhsm/libsofthsm2.so\"\n\
+         # token = \"LABEL\"               # or serial = \"...\"\n\
+         # pin.file = \"hsm.pin\"          # or pin.credential, pin.env = \"NAME\"\n\
+         # sessions = 4\n\
+         # call_ms = 3000                # a call that takes longer hangs\n\
+         # generate_ms = 120000          # the same for a key pair\n\
+         # start_ms = 20000              # the same for the library's start\n\
+         # environment = {}              # variables for the library\n",
+    );
     text
 }
