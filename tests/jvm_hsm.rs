@@ -1,5 +1,7 @@
 //! A database node whose keys are in an HSM behind the service.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
+
 mod common;
 
 use common::Service;
