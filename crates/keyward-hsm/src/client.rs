@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use crate::Abilities;
 use crate::config::HsmConfig;
 use crate::protocol::{Done, Generation, Unwrap, Work};
-use crate::supervisor::{Job, Status, Supervisor};
+use crate::supervisor::{GRACE, Job, Status, Supervisor};
 
 /// An HSM, and the worker that holds its library. The worker ends with it.
 ///
@@ -58,13 +58,14 @@ impl Hsm {
         self.status.borrow().clone()
     }
 
-    /// What it can do; waits until it was there once.
+    /// What it can do; waits a moment for it to be there for the first time.
     ///
     /// # Errors
     /// `LATER`.
     pub async fn abilities(&self, deadline: Instant) -> Result<Arc<Abilities>> {
         let mut status = self.status.clone();
         let known = status.wait_for(|status| status.abilities.is_some());
+        let deadline = deadline.min(Instant::now() + GRACE);
         let waited = timeout_at(deadline.into(), known).await;
         let abilities =
             waited.ok().and_then(std::result::Result::ok).map(|it| it.abilities.clone());

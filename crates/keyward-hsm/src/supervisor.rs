@@ -480,7 +480,7 @@ fn later(message: impl Into<String>, retry_after_ms: u32) -> Error {
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// For so long after it was lost those who ask are kept waiting.
-const GRACE: Duration = Duration::from_secs(3);
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 const FAREWELL: Duration = Duration::from_secs(2);
 const SHORTEST: Duration = Duration::from_millis(1);
 const MOST_WAITING: usize = 10_000;

@@ -15,6 +15,7 @@ use keyward_token::mechanism::{self, EncryptionScheme, REGISTRY, SignatureScheme
 use keyward_token::rules::{self, Draft};
 use keyward_token::{Attributes, Object, hsm};
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
+use tokio::time::sleep;
 
 use super::Engine;
 use super::access::Access;
@@ -129,8 +130,16 @@ fn destroy(keys: Vec<(Arc<Hsm>, Attributes)>) {
         return;
     }
     tokio::spawn(async move {
+        let deadline = Instant::now() + CLEANING;
         for (hsm, reference) in keys {
-            if let Err(error) = hsm.destroy(&reference, Instant::now() + CLEANING).await {
+            let mut destroyed = hsm.destroy(&reference, deadline).await;
+            while Instant::now() < deadline
+                && destroyed.as_ref().is_err_and(|error| error.code == ErrorCode::Later)
+            {
+                sleep(PAUSE).await;
+                destroyed = hsm.destroy(&reference, deadline).await;
+            }
+            if let Err(error) = destroyed {
                 let id = reference.bytes(CKA_ID).map(crate::id::encode);
                 tracing::warn!(hsm = hsm.name(), id, %error, "a key stays in the HSM without an object");
             }
@@ -361,4 +370,5 @@ fn not_secret() -> Error {
 }
 
 /// For a key that is destroyed in the background.
-const CLEANING: Duration = Duration::from_secs(60);
+const CLEANING: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_secs(2);
