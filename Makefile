@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all the set-up that they need, on Debian 12 with Rust and root.
 
-.PHONY: help demo build release test install bench bench-short fuzz soak clean
+.PHONY: help asan demo build release test install bench bench-short fuzz soak clean
 
 help:
 	@echo 'make demo         a Keyward service, two nodes, TLS between them in JVMs'
@@ -9,6 +9,7 @@ help:
 	@echo 'make release      the same for glibc 2.17, in target/portable/x86_64-unknown-linux-gnu/release'
 	@echo 'make bench        the cost of C_Sign beside its floor; a storm of clients'
 	@echo 'make fuzz         an hour of wrong calls and wrong frames, from seeds of its own'
+	@echo 'make asan         ten minutes of the same under AddressSanitizer'
 	@echo 'make soak         the service killed 10,000 times in the middle of writes; migrations of 2,000 objects; outages of a minute under JVMs'
 	@echo 'make clean        takes away what was built and unpacked'
 
@@ -50,6 +51,10 @@ fuzz: build
 	KEYWARD_FUZZ_SECONDS=400 cargo test --release -p keyward-wire --test fuzz -- --nocapture
 	KEYWARD_FUZZ_SECONDS=400 cargo test --release -p keyward-service --test service -- --nocapture fuzz::
 	KEYWARD_FUZZ_SECONDS=400 cargo test --release -p keyward-client --test fuzz -- --nocapture
+
+asan: export KEYWARD_FUZZ_FROM := $(shell date +%s)
+asan: build
+	KEYWARD_FUZZ_SECONDS=600 tests/tools/asan.sh
 
 # 10,000 times kill -9 in the middle of writes; more than two hours.
 soak: install build

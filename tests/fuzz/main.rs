@@ -233,6 +233,8 @@ fn list(world: &World) -> Vec<(Signature, Any)> {
     let infos = [module.list().C_GetInfo, module.list_3_2().C_GetInfo];
     let infos = infos.map(|info| ("C_GetInfo", info.unwrap() as *const ()));
     let exported = functions().map(|(name, _)| (*name, module.address(name)));
+    // Else another copy of the module has come in between.
+    assert_eq!(module.list().C_Sign.unwrap() as *const (), module.address("C_Sign"));
     exported
         .chain(infos)
         .map(|(name, address)| {
