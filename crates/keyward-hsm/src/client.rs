@@ -58,6 +58,32 @@ impl Hsm {
         self.status.borrow().clone()
     }
 
+    /// Waits until it can be asked: till `deadline`, or, unless `patient`, till something is in the
+    /// way. Nothing but another PIN helps against one that was refused, so that ends it too.
+    ///
+    /// # Errors
+    /// How it is instead.
+    pub async fn arrive(
+        &self,
+        deadline: Instant,
+        patient: bool,
+    ) -> std::result::Result<(), Status> {
+        let mut status = self.status.clone();
+        let settled = |status: &Status| {
+            status.ready || status.pin_refused || (!patient && status.trouble.is_some())
+        };
+        let _ = timeout_at(deadline.into(), status.wait_for(settled)).await;
+        let status = self.status();
+        if status.ready { Ok(()) } else { Err(status) }
+    }
+
+    /// Ends the worker, and waits until the library has had its last word.
+    pub async fn close(self) {
+        let Self { jobs, mut status, .. } = self;
+        drop(jobs);
+        while status.changed().await.is_ok() {}
+    }
+
     /// What it can do; waits a moment for it to be there for the first time.
     ///
     /// # Errors
@@ -195,6 +221,18 @@ impl Hsm {
     /// What the HSM says.
     pub async fn objects(&self, deadline: Instant) -> Result<Vec<Attributes>> {
         objects(self.ask(None, Work::Objects(wire::Done {}), deadline).await?)
+    }
+
+    /// The objects that a template finds, keys without their secret parts.
+    ///
+    /// # Errors
+    /// What the HSM says.
+    pub async fn find(
+        &self,
+        template: &Attributes,
+        deadline: Instant,
+    ) -> Result<Vec<Attributes>> {
+        objects(self.ask(Some(template), Work::Objects(wire::Done {}), deadline).await?)
     }
 
     async fn ask(&self, key: Option<&Attributes>, work: Work, deadline: Instant) -> Result<Done> {

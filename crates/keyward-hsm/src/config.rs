@@ -99,7 +99,9 @@ impl HsmConfig {
         Duration::from_millis(self.generate_ms)
     }
 
-    pub(crate) fn start(&self) -> Duration {
+    /// For the library to start and log in.
+    #[must_use]
+    pub fn start(&self) -> Duration {
         Duration::from_millis(self.start_ms)
     }
 }

@@ -47,6 +47,7 @@ pub(crate) enum Work {
     /// Everything that `key` finds.
     #[prost(message, tag = "11")]
     Destroy(wire::Done),
+    /// What `key` finds; without one, all.
     #[prost(message, tag = "12")]
     Objects(wire::Done),
     /// The other side's public key, as CKM_ECDH1_DERIVE has it.

@@ -27,6 +27,8 @@ pub struct Status {
     pub ready: bool,
     /// Why not, if it cannot be asked.
     pub trouble: Option<String>,
+    /// It did not take the PIN, and is not asked again before that is another.
+    pub pin_refused: bool,
     /// Label, serial number and model of the token, once it was there.
     pub token: Option<(String, String, String)>,
     /// What it can do, once it was there.
@@ -242,6 +244,7 @@ impl Supervisor {
         self.status.send_modify(|status| {
             status.ready = true;
             status.trouble = None;
+            status.pin_refused = false;
             status.token = Some(token);
             status.abilities = Some(Arc::new(Abilities::new(ready)));
         });
@@ -259,6 +262,7 @@ impl Supervisor {
         self.status.send_modify(|status| {
             status.ready = false;
             status.trouble = Some(lost.why.clone());
+            status.pin_refused = lost.pin;
         });
         if let Some(mut worker) = self.worker.take() {
             let _ = worker.child.start_kill();

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use keyward_hsm::HsmConfig;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use crate::files::{self, FileError};
-use crate::id;
-use crate::store::vault::Secret;
+use crate::master::MasterKey;
 
 /// How a service runs. Paths are absolute or relative to the current folder:
 /// [`Config::load`] has put the file's own folder before them.
@@ -93,17 +91,6 @@ pub struct Etcd {
     /// How long a service that starts waits for etcd, in seconds.
     #[serde(default = "start_s")]
     pub start_s: u64,
-}
-
-/// Where the master key comes from: 64 hexadecimal digits, whatever holds them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum MasterKey {
-    /// A file that only its owner can read.
-    File(PathBuf),
-    /// A systemd credential of this name (`LoadCredential=`).
-    Credential(String),
 }
 
 /// What bounds the service's use of memory and processors.
@@ -248,14 +235,7 @@ impl Config {
         if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(invalid(format!("two hsm are called {name:?}")));
         }
-        match &mut config.master_key {
-            MasterKey::File(file) => *file = folder.join(&*file),
-            MasterKey::Credential(name) => {
-                if !is_file_name(name) {
-                    return Err(invalid(format!("master_key.credential: {name:?} is no name")));
-                }
-            }
-        }
+        config.master_key.complete(folder, &config.hsm).map_err(invalid)?;
         Ok(config)
     }
 }
@@ -374,48 +354,6 @@ fn request_ms() -> u64 {
 
 fn start_s() -> u64 {
     120
-}
-
-impl MasterKey {
-    /// The key.
-    pub(crate) fn read(&self) -> Result<Secret, FileError> {
-        let path = match self {
-            Self::File(path) => path.clone(),
-            Self::Credential(name) => files::credentials()
-                .ok_or_else(|| {
-                    FileError::content(
-                        Path::new(name),
-                        "is to come from a systemd credential, and there is none: is the service \
-                         started by a unit with LoadCredential=?",
-                    )
-                })?
-                .join(name),
-        };
-        let content = files::read_secret(&path)?;
-        std::str::from_utf8(&content)
-            .ok()
-            .and_then(|text| id::decode(text.trim()).map(Zeroizing::new))
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
-            .map(Zeroizing::new)
-            .ok_or_else(|| {
-                FileError::content(
-                    &path,
-                    "is no master key: it must hold 64 hexadecimal digits and nothing else",
-                )
-            })
-    }
-
-    /// The file, or the credential's name.
-    pub(crate) fn name(&self) -> &Path {
-        match self {
-            Self::File(path) => path,
-            Self::Credential(name) => Path::new(name),
-        }
-    }
-}
-
-fn is_file_name(name: &str) -> bool {
-    Path::new(name).file_name() == Some(name.as_ref())
 }
 
 impl Deadlines {

@@ -88,6 +88,15 @@ fn read_secret_among(
     Ok(content)
 }
 
+/// What a file begins with: enough to tell what it is.
+pub(crate) fn beginning(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let mut content = Zeroizing::new(Vec::with_capacity(BEGINNING + 1));
+    fs::File::open(path)
+        .and_then(|file| file.take(BEGINNING as u64).read_to_end(&mut content))
+        .map_err(|error| FileError::Read { path: path.to_owned(), error })?;
+    Ok(content)
+}
+
 /// Whether a file is in a folder, whatever links and dots are on the way.
 fn is_below(path: &Path, folder: Option<&Path>) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
@@ -108,6 +117,40 @@ pub(crate) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), Fi
         .map_err(|error| FileError::Write { path: path.to_owned(), error })
 }
 
+/// Gives a file that was written whole its name, unless that is taken.
+///
+/// # Errors
+/// [`FileError::Write`], of the kind `AlreadyExists` if it is taken.
+pub fn publish(draft: &Path, path: &Path) -> Result<(), FileError> {
+    let failed = |error| FileError::Write { path: path.to_owned(), error };
+    match fs::hard_link(draft, path) {
+        // Unlike a rename, a link replaces nothing.
+        Ok(()) => fs::remove_file(draft).map_err(failed)?,
+        Err(_) => {
+            // Not every file system has links.
+            refuse_existing(path)?;
+            fs::rename(draft, path).map_err(failed)?;
+        }
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+/// Refuses a path that is taken, by whatever.
+///
+/// # Errors
+/// [`FileError::Write`] of the kind `AlreadyExists`.
+pub fn refuse_existing(path: &Path) -> Result<(), FileError> {
+    match path.symlink_metadata() {
+        Ok(_) => {
+            let error = io::Error::new(io::ErrorKind::AlreadyExists, "it exists already");
+            Err(FileError::Write { path: path.to_owned(), error })
+        }
+        Err(_) => Ok(()),
+    }
+}
+
 /// Makes a folder that only its owner can look into; one that is there stays.
 pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
@@ -124,6 +167,8 @@ pub(crate) const SECRET: u32 = 0o600;
 pub(crate) const PUBLIC: u32 = 0o644;
 
 const LONGEST_SECRET_FILE: usize = 1 << 20;
+/// Bytes.
+const BEGINNING: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,8 @@ use crate::clock;
 use crate::config::Etcd;
 use crate::engine::valid_name;
 use crate::files::{self, FileError};
-use crate::id::{self, Id};
+use crate::id::Id;
+use crate::master::{self, MasterKeyError};
 use crate::store::records::{CertificateRecord, IdentityRecord};
 use crate::store::redb::Redb;
 use crate::store::vault::{FORMAT, Secret, Vault};
@@ -104,6 +105,9 @@ pub enum InitError {
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The master key cannot be read.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// A certificate or the store cannot be made.
     #[error("cannot make {what}: {error}")]
     Failed {
@@ -330,9 +334,8 @@ pub(crate) fn write_server(
     Ok(files::write_new(&dir.join(AUTHORITY), pem.as_bytes(), files::PUBLIC)?)
 }
 
-pub(crate) fn write_master_key(master: &Secret, dir: &Path) -> Result<(), InitError> {
-    let mut text = Zeroizing::new(id::encode(&**master));
-    text.push('\n');
+pub(crate) fn write_master_key(master_key: &Secret, dir: &Path) -> Result<(), InitError> {
+    let text = master::text(master_key);
     Ok(files::write_new(&dir.join(MASTER_KEY), text.as_bytes(), files::SECRET)?)
 }
 

@@ -11,6 +11,7 @@ mod counters;
 mod engine;
 mod id;
 mod pin;
+mod runtime;
 mod server;
 mod signer;
 mod state;
@@ -22,6 +23,7 @@ pub mod bundle;
 pub mod config;
 pub mod files;
 pub mod init;
+pub mod master;
 pub mod transfer;
 
 pub use config::Config;

@@ -191,7 +191,10 @@ impl Seat {
                 destroy(session, key)?;
                 Ok(Done::Bytes(Vec::new()))
             }
-            Work::Objects(_) => described(session, &session.find_objects(&[])?),
+            Work::Objects(_) => {
+                let wanted = template(Some(key))?;
+                described(session, &session.find_objects(Template::from(&wanted).as_slice())?)
+            }
         }
     }
 

@@ -23,14 +23,14 @@ pub(crate) use self::inventory::Inventory;
 pub use self::inventory::{IdentitySummary, Objects, Summary, TokenSummary};
 pub(crate) use self::reader::Reader;
 pub(crate) use self::writer::Writer;
-use crate::config::MasterKey;
 use crate::files::FileError;
+use crate::master::{Master, MasterKeyError};
 
 /// What a backup is opened by.
 #[derive(Clone, Debug)]
 pub enum Key {
     /// The service's master key.
-    Master(MasterKey),
+    Master(Master),
     /// A passphrase's bytes, if it was made with one.
     Passphrase(Zeroizing<Vec<u8>>),
 }
@@ -58,9 +58,12 @@ pub struct Info {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// It, or the master key, cannot be read.
+    /// It cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The master key cannot be read.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// It is something else.
     #[error("{0} is no Keyward backup, or its beginning is damaged")]
     NotABackup(PathBuf),
@@ -142,9 +145,8 @@ pub fn verify(path: &Path, key: &Key) -> Result<Summary, BackupError> {
 /// a second of a processor, and 256 MiB.
 ///
 /// # Errors
-/// [`BackupError::File`] if the master key cannot be read,
-/// [`BackupError::ShortPassphrase`].
-pub fn wrap_master_key(master: &MasterKey, passphrase: &str) -> Result<Vec<u8>, BackupError> {
+/// [`BackupError::MasterKey`], [`BackupError::ShortPassphrase`].
+pub fn wrap_master_key(master: &Master, passphrase: &str) -> Result<Vec<u8>, BackupError> {
     if passphrase.chars().count() < SHORTEST_PASSPHRASE {
         return Err(BackupError::ShortPassphrase);
     }

@@ -13,7 +13,7 @@ fn key_file(folder: &Path, name: &str, byte: u8) -> Key {
     let path = folder.join(name);
     let text = format!("{byte:02x}").repeat(32);
     crate::files::write_new(&path, text.as_bytes(), crate::files::SECRET).unwrap();
-    Key::Master(MasterKey::File(path))
+    Key::Master(Master::file(path))
 }
 
 /// A store's snapshot with values of these lengths, and a backup of it.

@@ -37,6 +37,11 @@ impl Hsms {
         Self(config.hsm.iter().map(start).collect())
     }
 
+    /// The one with a name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Hsm>> {
+        self.0.get(name)
+    }
+
     /// How they are, by name.
     pub(super) fn status(&self) -> Vec<wire::HsmStatus> {
         let mut all: Vec<_> = self.0.values().map(|hsm| status(hsm)).collect();

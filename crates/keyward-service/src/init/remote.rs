@@ -11,7 +11,9 @@ use super::{
     publish, write_config, write_master_key, write_server,
 };
 use crate::authority::Authority;
-use crate::config::{Etcd as Settings, MasterKey};
+use crate::config::Etcd as Settings;
+use crate::master::Master;
+use crate::runtime;
 use crate::store::etcd::Etcd;
 use crate::store::records::AuthorityRecord;
 use crate::store::vault::Vault;
@@ -64,7 +66,7 @@ impl Join {
 /// Of each kind of [`InitError`]; the folder is then as it was.
 pub fn join(options: &Join) -> Result<Joined, InitError> {
     let etcd = checked(&options.etcd)?;
-    let master = MasterKey::File(options.master_key.clone()).read()?;
+    let master = Master::file(options.master_key.clone()).read()?;
     let store = Etcd::new(&etcd)?;
     let snapshot = in_runtime(store.snapshot(""))?.map_err(|error| reached(&error))?;
     let no_store = || match snapshot.value(paths::LOADING_KEY) {
@@ -137,18 +139,8 @@ fn reached(error: &StoreError) -> InitError {
     failed("the store", error)
 }
 
-/// Runs something that waits, also on a thread that runs others already.
-fn in_runtime<F: Future + Send>(work: F) -> Result<F::Output, InitError>
-where
-    F::Output: Send,
-{
-    let run = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(work))
-    };
-    std::thread::scope(|scope| scope.spawn(run).join())
-        .unwrap_or_else(|_| Err(std::io::Error::other("a thread ended by a panic")))
-        .map_err(|error| failed("the store", error))
+fn in_runtime<F: Future<Output: Send> + Send>(work: F) -> Result<F::Output, InitError> {
+    runtime::wait_for(|| work).map_err(|error| failed("the store", error))
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -27,6 +27,7 @@ use crate::config::{Config, StoreKind};
 use crate::engine::{Engine, Hsms, Parts, Reply};
 use crate::files::FileError;
 use crate::id::Id;
+use crate::master::{self, MasterKeyError};
 use crate::signer::Signer;
 use crate::state::State;
 use crate::store::etcd::Etcd;
@@ -81,8 +82,11 @@ pub enum ServeError {
         /// The store's file, or where in etcd it is.
         store: String,
     },
+    /// The master key is not to be had.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// It was told to stop before it had opened the store.
-    #[error("told to stop while it waited for the store {0}")]
+    #[error("told to stop while it waited for {0}")]
     Stopped(String),
     /// The system refused a thread or a signal handler.
     #[error("cannot start: {0}")]
@@ -130,13 +134,25 @@ pub async fn serve(
     let tls = TlsAcceptor::from(Arc::new(tls));
     let connections = Arc::new(Connections::default());
     let mut shutdown = std::pin::pin!(shutdown);
-    let opening = open(&config, &connections, signer);
+    let hsms = Hsms::start(&config);
+    let sealed_by = config.master_key.seal.as_ref().map(|seal| seal.hsm.as_str());
+    let master = tokio::select! {
+        biased;
+        master = master_key(&config, &hsms) => master?,
+        () = &mut shutdown => {
+            let name = sealed_by.unwrap_or_default();
+            return Err(ServeError::Stopped(format!("the HSM {name:?}")));
+        }
+    };
+    let opening = open(&config, &master, hsms, &connections, signer);
     let (engine, store) = match config.store {
         // A file is open or not in a moment.
         StoreKind::Redb => opening.await?,
         StoreKind::Etcd => tokio::select! {
             opened = opening => opened?,
-            () = &mut shutdown => return Err(ServeError::Stopped(config.store_name())),
+            () = &mut shutdown => {
+                return Err(ServeError::Stopped(format!("the store {}", config.store_name())));
+            }
         },
     };
     let listener = TcpListener::bind(config.listen)
@@ -334,17 +350,24 @@ impl Service {
 /// For a connection that is told to close.
 const ROOM: Duration = Duration::from_secs(1);
 
+/// Reads the master key; waits for the HSM that seals it, if one does.
+async fn master_key(config: &Config, hsms: &Hsms) -> Result<Secret, MasterKeyError> {
+    let sealed_by = config.master_key.seal.as_ref().and_then(|seal| hsms.get(&seal.hsm));
+    master::of_service(&config.master_key, sealed_by.map(|hsm| &**hsm)).await
+}
+
 /// Opens the store and builds what stands on it.
 async fn open(
     config: &Config,
+    master: &Secret,
+    hsms: Hsms,
     connections: &Arc<Connections>,
     signer: Signer,
 ) -> Result<(Arc<Engine>, Arc<dyn Store>), ServeError> {
     let failed = |reason: String| ServeError::Store { store: config.store_name(), reason };
-    let master = config.master_key.read()?;
     let store = connect(config).await?;
     let snapshot = read(config, &*store).await?;
-    let vault = Arc::new(unlock(config, &master, &snapshot)?);
+    let vault = Arc::new(unlock(config, master, &snapshot)?);
     let sequence = snapshot.sequence;
     let state =
         State::load(Arc::clone(&vault), snapshot).map_err(|error| failed(error.to_string()))?;
@@ -358,7 +381,7 @@ async fn open(
         workers,
         connected: Arc::clone(connections) as Arc<dyn crate::engine::Connected>,
         signer,
-        hsms: Hsms::start(config),
+        hsms,
     };
     Ok((Arc::new(Engine::new(parts, config)), store))
 }
@@ -455,7 +478,9 @@ fn watcher(state: &Arc<State>, connections: &Arc<Connections>) -> Watcher {
 #[cfg(test)]
 pub(crate) async fn open_for_tests(config: &Config) -> (Arc<Engine>, Arc<dyn Store>) {
     let (_, signer) = tls::config(config).unwrap();
-    open(config, &Arc::new(Connections::default()), signer).await.unwrap()
+    let hsms = Hsms::start(config);
+    let master = master_key(config, &hsms).await.unwrap();
+    open(config, &master, hsms, &Arc::new(Connections::default()), signer).await.unwrap()
 }
 
 /// Has old operations forgotten from time to time. Does not return.

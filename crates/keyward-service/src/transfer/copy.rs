@@ -35,7 +35,7 @@ pub fn copy(from: &Config, to: &Config, resume: bool) -> Result<Copied, Transfer
         if same(from, to) {
             return Err(TransferError::SameStore(name));
         }
-        let (master, new_master) = (from.master_key.read()?, to.master_key.read()?);
+        let (master, new_master) = (from.master().read()?, to.master().read()?);
         let source = server::connect(from).await?;
         // Who runs this is not to wait for etcd as a service does.
         let failed = |error| unopened(&source_name, &error);

@@ -18,6 +18,7 @@ use crate::backup::{BackupError, Inventory};
 use crate::config::{Config, StoreKind};
 use crate::files::FileError;
 use crate::init::InitError;
+use crate::master::MasterKeyError;
 use crate::server::{self, ServeError};
 use crate::state::Unreadable;
 use crate::store::load::{LoadError, Loader};
@@ -41,6 +42,9 @@ pub enum TransferError {
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A master key is not to be had.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// Both configurations name the same store.
     #[error("both configurations name the store {0}; name another destination")]
     SameStore(String),

@@ -134,7 +134,7 @@ pub fn restore_into_store(
         return Err(TransferError::OtherAuthority { authority: config.authority.clone() });
     }
     let (master, wrapped) = source.reader.keys();
-    let new_master = config.master_key.read()?;
+    let new_master = config.master().read()?;
     let wrapped = Vault::wrap_anew(master, wrapped, &new_master)
         .map_err(|_| BackupError::Damaged(restore.file.clone()))?;
     let store = wait_for(destination(config))?;

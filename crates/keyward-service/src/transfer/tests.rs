@@ -83,11 +83,11 @@ async fn a_copy_may_have_another_master_key() {
     let mut to = elsewhere(&from, "copy.redb");
     let key = folder.path().join("other.key");
     crate::files::write_new(&key, "ab".repeat(32).as_bytes(), crate::files::SECRET).unwrap();
-    to.master_key = crate::config::MasterKey::File(key);
+    to.master_key.place = crate::master::Place::File(key);
     assert!(run_copy(&from, &to, false).await.unwrap().other_master_key);
     let copied = snapshot(&to).await;
-    server::unlock(&to, &to.master_key.read().unwrap(), &copied).unwrap();
-    let old = server::unlock(&to, &from.master_key.read().unwrap(), &copied);
+    server::unlock(&to, &to.master().read().unwrap(), &copied).unwrap();
+    let old = server::unlock(&to, &from.master().read().unwrap(), &copied);
     assert!(matches!(old.map(drop), Err(ServeError::WrongMasterKey { .. })));
 }
 
@@ -183,7 +183,7 @@ async fn a_store_goes_into_etcd_and_out_again() {
     run_copy(&other, &back, false).await.unwrap();
     let after = snapshot(&back).await;
     assert_eq!(carried(&before), carried(&after));
-    server::unlock(&back, &back.master_key.read().unwrap(), &after).unwrap();
+    server::unlock(&back, &back.master().read().unwrap(), &after).unwrap();
     assert_eq!(after.value(paths::CLOCK_KEY), None);
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::*;
 use keyward_service::backup::{Key, Summary, verify};
-use keyward_service::config::MasterKey;
+use keyward_service::master::Master;
 use keyward_service::transfer::{Place, Restore, Restored, restore_into_folder};
 use keyward_wire::catalogue_result::State;
 use keyward_wire::request::Operation;
@@ -26,7 +26,7 @@ async fn backup(admin: &mut Client) -> Vec<u8> {
 }
 
 fn master_key(dir: &Path) -> Key {
-    Key::Master(MasterKey::File(dir.join("master.key")))
+    Key::Master(Master::file(dir.join("master.key")))
 }
 
 fn summary(dir: &Path, file: &[u8]) -> Summary {
