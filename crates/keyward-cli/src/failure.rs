@@ -9,13 +9,13 @@ use std::fmt;
 pub struct Failure {
     sentence: String,
     hints: Vec<String>,
-    usage: bool,
+    code: u8,
 }
 
 impl Failure {
     /// A failure told in one sentence.
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), hints: Vec::new(), usage: false }
+        Self { sentence: sentence.into(), hints: Vec::new(), code: FAILURE }
     }
 
     /// What a library's error says, brought into one sentence; what follows a
@@ -40,7 +40,7 @@ impl Failure {
 
     /// A failure for which the command line is to blame.
     pub fn usage(sentence: impl Into<String>) -> Self {
-        Self { usage: true, ..Self::new(sentence) }
+        Self::new(sentence).with_code(USAGE)
     }
 
     /// Adds a hint.
@@ -50,9 +50,15 @@ impl Failure {
         self
     }
 
-    /// Whether the command line is to blame.
-    pub fn is_usage(&self) -> bool {
-        self.usage
+    /// Sets the exit code.
+    #[must_use]
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.code
     }
 
     /// The hints, in the order in which they were added.
@@ -68,6 +74,11 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+/// The exit code of whatever has none of its own.
+pub const FAILURE: u8 = 1;
+/// The exit code for a wrong command line.
+pub const USAGE: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,8 @@
 //!
 //! [`terminal`] says how it talks to a person; [`failure`] is an error with a
 //! hint; a command's code is in the file of its name below [`commands`]. Exit
-//! codes: 0, 1 for a failure, 2 for a wrong command line.
+//! codes: 0, 1 for a failure, 2 for a wrong command line, 78 for a service that
+//! must not be started again as it is.
 
 mod admin;
 mod catalogue;
@@ -11,6 +12,7 @@ mod commands;
 mod failure;
 mod output;
 mod selector;
+mod service_config;
 mod terminal;
 mod x509;
 
@@ -29,6 +31,7 @@ use crate::commands::identity::IdentityCommand;
 use crate::commands::init::InitArgs;
 use crate::commands::key::KeyCommand;
 use crate::commands::man::ManArgs;
+use crate::commands::master_key::MasterKeyCommand;
 use crate::commands::migrate::MigrateCommand;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::serve::ServeArgs;
@@ -36,7 +39,7 @@ use crate::commands::status::StatusArgs;
 use crate::commands::store::StoreCommand;
 use crate::commands::token::TokenCommand;
 use crate::commands::version::VersionArgs;
-use crate::failure::Failure;
+use crate::failure::{FAILURE, Failure, USAGE};
 
 /// Private keys that stay in one place, used from everywhere through PKCS#11
 #[derive(Parser, Debug)]
@@ -68,6 +71,8 @@ enum Command {
     Restore(RestoreArgs),
     #[command(subcommand)]
     Store(StoreCommand),
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
     Completions(CompletionsArgs),
     Man(ManArgs),
     Version(VersionArgs),
@@ -103,6 +108,7 @@ Keep it safe:
   backup       Write all that a running service holds into one encrypted file; verify
   restore      Make a service of a backup
   store        copy: move a store from one place to another
+  master-key   seal, unseal, show: have an HSM keep the key that unlocks the store
 
 And:
   completions  Print the completions of a shell
@@ -134,6 +140,7 @@ fn main() -> ExitCode {
         Command::Backup(args) => done(args.run()),
         Command::Restore(args) => done(args.run()),
         Command::Store(command) => done(command.run()),
+        Command::MasterKey(command) => done(command.run()),
         Command::Completions(args) => done(args.run()),
         Command::Man(args) => done(args.run()),
         Command::Version(args) => done(args.run()),
@@ -152,10 +159,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::FAILURE;
     }
     terminal::error(error);
-    match error.downcast_ref::<Failure>().is_some_and(Failure::is_usage) {
-        true => ExitCode::from(USAGE),
-        false => ExitCode::FAILURE,
-    }
+    ExitCode::from(error.downcast_ref::<Failure>().map_or(FAILURE, Failure::code))
 }
 
 /// Help goes to standard output; what is wrong, to standard error as everything
@@ -173,9 +177,6 @@ fn wrong_command_line(error: &clap::Error) -> ExitCode {
     }
     ExitCode::from(USAGE)
 }
-
-/// The exit code for a wrong command line.
-const USAGE: u8 = 2;
 
 #[cfg(test)]
 mod tests {

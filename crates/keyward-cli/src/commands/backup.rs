@@ -1,14 +1,15 @@
 //! `keyward backup`: a running service's whole store in one encrypted file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use keyward_service::backup::{self, Info, Key, Objects, Summary};
-use keyward_service::config::{Config, MasterKey};
+use keyward_service::files::{self, FileError};
+use keyward_service::master::Master;
 use keyward_wire::Backup;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::admin::{Admin, AdminArgs};
 use crate::failure::Failure;
 use crate::output::{self, Table};
+use crate::service_config::{self, PATH as CONFIG};
 use crate::terminal::{self, PinSource, quote};
 
 /// Write all that a running service holds into one encrypted file
@@ -271,7 +273,7 @@ fn create(path: &Path) -> Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
         let failure = Failure::new(format!("{} cannot be written: {error}", path.display()));
         match error.kind() {
-            std::io::ErrorKind::AlreadyExists => failure.hint(format!(
+            ErrorKind::AlreadyExists => failure.hint(format!(
                 "another backup is being written there, or was cut off: then rm {}",
                 quote(&path.display().to_string())
             )),
@@ -283,16 +285,11 @@ fn create(path: &Path) -> Result<File> {
 
 /// Gives the file its name, unless that is taken.
 fn publish(partial: &Path, out: &Path) -> Result<()> {
-    let named = match fs::hard_link(partial, out) {
-        // Unlike a rename, a link replaces nothing.
-        Ok(()) => fs::remove_file(partial),
-        // Not every file system has links.
-        Err(_) if out.symlink_metadata().is_err() => fs::rename(partial, out),
-        Err(_) => return Err(exists(out).into()),
-    };
-    named.with_context(|| format!("{} cannot be written", out.display()))?;
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok(File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
+    files::publish(partial, out).map_err(|error| match &error {
+        FileError::Write { error, .. } if error.kind() == ErrorKind::AlreadyExists => exists(out),
+        _ => Failure::from_error(&error),
+    })?;
+    Ok(())
 }
 
 fn partial(out: &Path) -> PathBuf {
@@ -310,15 +307,15 @@ fn verified(file: &Path, key: &Key) -> Result<Summary> {
     Ok(backup::verify(file, key).map_err(|error| Failure::from_error(&error))?)
 }
 
-fn master_key(file: Option<&Path>, config: &Path) -> Result<MasterKey> {
+fn master_key(file: Option<&Path>, config: &Path) -> Result<Master> {
     if let Some(file) = file {
-        return Ok(MasterKey::File(file.to_owned()));
+        return Ok(Master::file(file.to_owned()));
     }
-    let config = Config::load(config).map_err(|error| {
-        Failure::from_error(&error)
+    let config = service_config::load(config).map_err(|failure| {
+        failure
             .hint("the master key is found by the service's configuration, which --config names")
     })?;
-    Ok(config.master_key)
+    Ok(config.master())
 }
 
 fn passphrase(file: Option<&Path>, twice: bool) -> Result<Zeroizing<String>> {
@@ -388,6 +385,3 @@ impl ObjectsView {
         Self { private_keys, public_keys, certificates, secret_keys, data, others }
     }
 }
-
-/// Where `keyward init --dir /etc/keyward` puts it.
-const CONFIG: &str = "/etc/keyward/keyward.toml";

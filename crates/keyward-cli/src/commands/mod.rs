@@ -10,6 +10,7 @@ pub mod identity;
 pub mod init;
 pub mod key;
 pub mod man;
+pub mod master_key;
 pub mod migrate;
 pub mod restore;
 pub mod serve;

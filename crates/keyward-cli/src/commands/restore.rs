@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use keyward_service::config::Config;
+use keyward_service::backup::Key;
 use keyward_service::init::Report;
 use keyward_service::transfer::{
     Place, Restore, Restored, restore_into_folder, restore_into_store,
@@ -15,6 +15,7 @@ use crate::commands::backup::{KeyArgs, identities};
 use crate::commands::init::{EtcdArgs, Kind};
 use crate::failure::Failure;
 use crate::output;
+use crate::service_config;
 use crate::terminal::{self, quote};
 
 /// Make a service of a backup
@@ -75,7 +76,7 @@ impl RestoreArgs {
                     .hint("the new administrator's folder is one that is not there yet")
                     .into());
             }
-            let config = Config::load(&path).map_err(|error| Failure::from_error(&error))?;
+            let config = service_config::load(&path)?;
             let key = self.key.with_config(&path).read()?;
             let restore = Restore { file: self.file, key, admin_name: self.admin_name };
             let folder = self.new_admin.as_deref();
@@ -86,14 +87,22 @@ impl RestoreArgs {
         let Some(dir) = self.dir else {
             return Err(Failure::usage("--dir is missing").into());
         };
-        let restore =
-            Restore { file: self.file, key: self.key.read()?, admin_name: self.admin_name };
+        let key = self.key.read()?;
+        let was_sealed = matches!(&key, Key::Master(master) if master.is_sealed());
+        let restore = Restore { file: self.file, key, admin_name: self.admin_name };
         let mut place = Place::new(dir, self.listen);
         place.sans = self.sans;
         place.etcd = etcd;
         place.resume = self.resume;
         let (restored, report) = restore_into_folder(&restore, &place).map_err(failed)?;
-        tell(&restored, Some(&report), &report.config, self.json)
+        tell(&restored, Some(&report), &report.config, self.json)?;
+        if was_sealed {
+            terminal::hint(&format!(
+                "{} is the master key as it is; `keyward master-key seal` has an HSM keep it",
+                report.master_key.display()
+            ));
+        }
+        Ok(())
     }
 }
 

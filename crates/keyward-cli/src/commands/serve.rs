@@ -10,11 +10,14 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use keyward_service::ServeError;
 use keyward_service::config::{Config, LogFormat};
+use keyward_service::master::MasterKeyError;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
+use crate::service_config;
 
 /// Run the service in the foreground
 #[derive(Args, Debug)]
@@ -23,7 +26,7 @@ use crate::failure::Failure;
 )]
 pub struct ServeArgs {
     /// The service's configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/keyward/keyward.toml")]
+    #[arg(long, value_name = "FILE", default_value = service_config::PATH)]
     config: PathBuf,
     /// What is logged: error, warn, info, debug, trace, or a filter such as keyward_service=debug
     #[arg(long, value_name = "LEVEL", env = "KEYWARD_LOG")]
@@ -53,9 +56,7 @@ impl ServeArgs {
     /// # Errors
     /// If the configuration, the store or the address cannot be used.
     pub fn run(self) -> Result<()> {
-        let mut config = Config::load(&self.config).map_err(|error| Failure::from_error(&error))?;
-        // Of this very version, even if another was installed since.
-        config.hsm_worker = vec!["/proc/self/exe".into(), "hsm-worker".into()];
+        let config = service_config::load(&self.config)?;
         self.start_log(&config)?;
         if self.exit_with_stdin {
             end_with_stdin();
@@ -63,7 +64,7 @@ impl ServeArgs {
         allow_files();
         let announce = self.announce;
         keyward_service::run(config, move |address| ready(address, announce))
-            .map_err(|error| Failure::from_error(&error))?;
+            .map_err(|error| failure(&error))?;
         Ok(())
     }
 
@@ -89,6 +90,18 @@ impl ServeArgs {
         started.map_err(|error| anyhow::anyhow!("{error}")).context("the log cannot be started")
     }
 }
+
+fn failure(error: &ServeError) -> Failure {
+    let failure = Failure::from_error(error);
+    match error {
+        // Each start is a try that counts at the token, until that is locked.
+        ServeError::MasterKey(MasterKeyError::PinRefused { .. }) => failure.with_code(CONFIG),
+        _ => failure,
+    }
+}
+
+/// EX_CONFIG of sysexits.h, for RestartPreventExitStatus= of systemd.
+const CONFIG: u8 = 78;
 
 /// Tells whoever waits for it that the service takes connections.
 fn ready(address: SocketAddr, announce: bool) {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use keyward_service::config::Config;
 use keyward_service::transfer::copy;
 
 use crate::failure::Failure;
 use crate::output;
+use crate::service_config;
 use crate::terminal::quote;
 
 /// Move a store from one place to another
@@ -44,8 +44,7 @@ impl StoreCommand {
     /// If the source cannot be read, or the destination is not empty.
     pub fn run(self) -> Result<()> {
         let Self::Copy(args) = self;
-        let load = |path| Config::load(path).map_err(|error| Failure::from_error(&error));
-        let (from, to) = (load(&args.from)?, load(&args.to)?);
+        let (from, to) = (service_config::load(&args.from)?, service_config::load(&args.to)?);
         let copied = copy(&from, &to, args.resume).map_err(|error| Failure::from_error(&error))?;
         if args.json {
             return output::json(&serde_json::json!({
