@@ -500,6 +500,39 @@ master_key = { file = "master.key" }
         }
     }
 
+    const HSM: &str = "[[hsm]]\nlibrary = 'a.so'\ntoken = 't'\npin.file = 'pin'\nname = ";
+
+    fn sealed(more: &str, hsms: &str) -> String {
+        let seal = format!("seal = \"pkcs11\", file = \"m.sealed\"{more}");
+        LEAST.replace("file = \"master.key\"", &seal) + hsms
+    }
+
+    #[test]
+    fn a_sealed_master_key_names_its_hsm() {
+        let one = format!("{HSM}'a'\n");
+        let two = format!("{one}{HSM}'b'\n");
+        for (more, hsms, named, start_s) in
+            [("", &one, "a", 60), (", hsm = \"b\", start_s = 5", &two, "b", 5)]
+        {
+            let config = load(&sealed(more, hsms)).unwrap();
+            let seal = config.master_key.seal.unwrap();
+            assert_eq!((seal.hsm.as_str(), seal.start_s), (named, start_s));
+        }
+        let cases = [
+            (sealed("", ""), "no [[hsm]]"),
+            (sealed("", &two), "master_key.hsm is missing"),
+            (sealed(", hsm = \"c\"", &two), "called \"c\""),
+            (sealed(", start_s = 0", &one), "start_s"),
+            (sealed(", credential = \"m\"", &one), "not both"),
+            (sealed("", &one).replace("pkcs11", "tpm"), "tpm"),
+            (LEAST.replace("\"master.key\"", "\"m\", hsm = \"a\"") + &one, "go with seal"),
+        ];
+        for (text, named) in cases {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         let cases = [

@@ -84,7 +84,9 @@ impl Engine {
                 "the keys of this token are in the store, not in an HSM",
             )
         })?;
-        hsm.objects(call.deadline).await
+        let mut shown = hsm.objects(call.deadline).await?;
+        shown.retain(|one| !self.hsms.seals(one));
+        Ok(shown)
     }
 
     /// What finds the keys that are attached, with their tokens' labels.

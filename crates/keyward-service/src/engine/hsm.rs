@@ -23,9 +23,13 @@ use crate::config::Config;
 use crate::state::Token;
 use crate::store::StoreError;
 
-/// The HSMs of the configuration, by their names.
+/// The HSMs of the configuration.
 #[derive(Default)]
-pub(crate) struct Hsms(HashMap<String, Arc<Hsm>>);
+pub(crate) struct Hsms {
+    by_name: HashMap<String, Arc<Hsm>>,
+    /// What finds the key that seals the master key, if one does.
+    sealing: Option<Attributes>,
+}
 
 impl Hsms {
     /// Starts a worker for each.
@@ -34,17 +38,28 @@ impl Hsms {
             let hsm = Hsm::start(one.clone(), config.hsm_worker.clone());
             (one.name.clone(), Arc::new(hsm))
         };
-        Self(config.hsm.iter().map(start).collect())
+        Self { by_name: config.hsm.iter().map(start).collect(), sealing: None }
+    }
+
+    /// The key that a template finds seals the master key, and becomes no token's.
+    pub(crate) fn keep_apart(&mut self, key: Option<Attributes>) {
+        self.sealing = key;
+    }
+
+    /// Whether what an HSM shows is the key that seals the master key.
+    pub(super) fn seals(&self, shown: &Attributes) -> bool {
+        let is_same = |(attribute, value)| shown.value(attribute) == Some(value);
+        self.sealing.as_ref().is_some_and(|key| key.iter().all(is_same))
     }
 
     /// The one with a name.
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Hsm>> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     /// How they are, by name.
     pub(super) fn status(&self) -> Vec<wire::HsmStatus> {
-        let mut all: Vec<_> = self.0.values().map(|hsm| status(hsm)).collect();
+        let mut all: Vec<_> = self.by_name.values().map(|hsm| status(hsm)).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -84,7 +99,7 @@ impl Effects {
     /// The key of an object that the operation destroys goes with it.
     pub(super) fn destroy(&mut self, engine: &Engine, token: &Token, object: &Object) {
         if let Some(reference) = hsm::reference(object)
-            && let Some(hsm) = engine.hsms.0.get(&token.record.hsm)
+            && let Some(hsm) = engine.hsms.by_name.get(&token.record.hsm)
         {
             self.gone.extend(both(hsm, reference));
         }
@@ -165,7 +180,7 @@ impl Engine {
     }
 
     fn hsm(&self, name: &str) -> Result<Arc<Hsm>> {
-        self.hsms.0.get(name).cloned().ok_or_else(|| Error {
+        self.hsms.by_name.get(name).cloned().ok_or_else(|| Error {
             retry_after_ms: 60_000,
             ..Error::new(
                 ErrorCode::Later,
@@ -195,7 +210,7 @@ impl Engine {
     /// Refuses an HSM that the configuration does not have; the empty name is
     /// none.
     pub(super) fn known_hsm(&self, name: &str) -> Result<()> {
-        if name.is_empty() || self.hsms.0.contains_key(name) {
+        if name.is_empty() || self.hsms.by_name.contains_key(name) {
             return Ok(());
         }
         Err(Error::new(
@@ -207,7 +222,7 @@ impl Engine {
     /// The mechanisms of a token's HSM, as far as they are known; of another
     /// token none.
     pub(super) fn hsm_mechanisms(&self, token: &Token) -> Vec<u64> {
-        let Some(hsm) = self.hsms.0.get(&token.record.hsm) else { return Vec::new() };
+        let Some(hsm) = self.hsms.by_name.get(&token.record.hsm) else { return Vec::new() };
         let Some(abilities) = hsm.status().abilities else { return Vec::new() };
         let offered = REGISTRY.iter().filter(|mechanism| abilities.has(mechanism));
         offered.map(|mechanism| mechanism.number).collect()

@@ -67,17 +67,12 @@ pub(super) async fn unseal(
         key: sealed.key_name(),
         reason: reason.to_owned(),
     };
-    let class = match sealed.scheme {
-        Scheme::AesGcm { .. } => CKO_SECRET_KEY,
-        Scheme::RsaOaep { .. } => CKO_PRIVATE_KEY,
-    };
     let decrypt = wire::Decrypt {
         scheme: Some(encryption(sealed).into()),
         input: sealed.ciphertext.clone(),
         ..wire::Decrypt::default()
     };
-    let key = reference(class, &sealed.key, &sealed.id);
-    let opened = hsm.decrypt(&key, decrypt, Instant::now() + PATIENCE).await;
+    let opened = hsm.decrypt(&reference(sealed), decrypt, Instant::now() + PATIENCE).await;
     let opened = Zeroizing::new(opened.map_err(|error| match error.code {
         ErrorCode::Later => away(hsm, &error),
         ErrorCode::KeyHandleInvalid => MasterKeyError::KeyGone {
@@ -368,8 +363,7 @@ impl Key {
             input: master.to_vec(),
             ..wire::Encrypt::default()
         };
-        let key = reference(CKO_SECRET_KEY, &self.label, &self.id);
-        let encrypted = hsm.encrypt(&key, encrypt, Instant::now() + PATIENCE).await;
+        let encrypted = hsm.encrypt(&reference(sealed), encrypt, Instant::now() + PATIENCE).await;
         encrypted.map_err(|error| refused(hsm, error))
     }
 
@@ -394,12 +388,15 @@ async fn check(hsm: &Hsm, sealed: &Sealed, master: &Secret) -> Result<(), Master
     Err(unfit_error(hsm, "it decrypts something else than it was given".to_owned()))
 }
 
-/// The template that finds a key alone.
-fn reference(class: u64, label: &str, id: &[u8]) -> Attributes {
+/// The template that finds the key alone.
+pub(super) fn reference(sealed: &Sealed) -> Attributes {
     let mut template = Attributes::new();
-    template.set(CKA_CLASS, class);
-    match id {
-        [] => template.set(CKA_LABEL, label.as_bytes().to_vec()),
+    match sealed.scheme {
+        Scheme::AesGcm { .. } => template.set(CKA_CLASS, CKO_SECRET_KEY),
+        Scheme::RsaOaep { .. } => template.set(CKA_CLASS, CKO_PRIVATE_KEY),
+    }
+    match sealed.id.as_slice() {
+        [] => template.set(CKA_LABEL, sealed.key.clone().into_bytes()),
         id => template.set(CKA_ID, id.to_vec()),
     }
     template

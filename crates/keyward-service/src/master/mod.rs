@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use keyward_hsm::{Hsm, HsmConfig};
+use keyward_token::Attributes;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -238,15 +239,16 @@ impl Master {
     }
 }
 
-/// The key of a service that starts; `hsm` is the one that seals it, if one does. Waits for it.
+/// The key of a service that starts, and what finds the key in the HSM that sealed it, if one did;
+/// `hsm` is the one that has it. Waits for it.
 ///
 /// # Errors
 /// [`MasterKeyError`]; `Away` when its time is over.
 pub(crate) async fn of_service(
     key: &MasterKey,
     hsm: Option<&Hsm>,
-) -> Result<Secret, MasterKeyError> {
-    let (Some(seal), Some(hsm)) = (&key.seal, hsm) else { return Ok(plain(&key.place)?) };
+) -> Result<(Secret, Option<Attributes>), MasterKeyError> {
+    let (Some(seal), Some(hsm)) = (&key.seal, hsm) else { return Ok((plain(&key.place)?, None)) };
     let text = sealed(&key.place)?;
     let deadline = Instant::now() + Duration::from_secs(seal.start_s);
     loop {
@@ -255,9 +257,9 @@ pub(crate) async fn of_service(
             Err(MasterKeyError::Away { .. }) if Instant::now() < deadline => {}
             Ok(master) => {
                 tracing::info!(hsm = hsm.name(), key = text.key, "the master key is unsealed");
-                return Ok(master);
+                return Ok((master, Some(hsm::reference(&text))));
             }
-            failed => return failed,
+            Err(error) => return Err(error),
         }
     }
 }

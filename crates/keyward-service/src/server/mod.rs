@@ -134,11 +134,11 @@ pub async fn serve(
     let tls = TlsAcceptor::from(Arc::new(tls));
     let connections = Arc::new(Connections::default());
     let mut shutdown = std::pin::pin!(shutdown);
-    let hsms = Hsms::start(&config);
+    let mut hsms = Hsms::start(&config);
     let sealed_by = config.master_key.seal.as_ref().map(|seal| seal.hsm.as_str());
     let master = tokio::select! {
         biased;
-        master = master_key(&config, &hsms) => master?,
+        master = master_key(&config, &mut hsms) => master?,
         () = &mut shutdown => {
             let name = sealed_by.unwrap_or_default();
             return Err(ServeError::Stopped(format!("the HSM {name:?}")));
@@ -351,9 +351,12 @@ impl Service {
 const ROOM: Duration = Duration::from_secs(1);
 
 /// Reads the master key; waits for the HSM that seals it, if one does.
-async fn master_key(config: &Config, hsms: &Hsms) -> Result<Secret, MasterKeyError> {
+async fn master_key(config: &Config, hsms: &mut Hsms) -> Result<Secret, MasterKeyError> {
     let sealed_by = config.master_key.seal.as_ref().and_then(|seal| hsms.get(&seal.hsm));
-    master::of_service(&config.master_key, sealed_by.map(|hsm| &**hsm)).await
+    let opened = master::of_service(&config.master_key, sealed_by.map(|hsm| &**hsm)).await;
+    let (master, key) = opened?;
+    hsms.keep_apart(key);
+    Ok(master)
 }
 
 /// Opens the store and builds what stands on it.
@@ -478,8 +481,8 @@ fn watcher(state: &Arc<State>, connections: &Arc<Connections>) -> Watcher {
 #[cfg(test)]
 pub(crate) async fn open_for_tests(config: &Config) -> (Arc<Engine>, Arc<dyn Store>) {
     let (_, signer) = tls::config(config).unwrap();
-    let hsms = Hsms::start(config);
-    let master = master_key(config, &hsms).await.unwrap();
+    let mut hsms = Hsms::start(config);
+    let master = master_key(config, &mut hsms).await.unwrap();
     open(config, &master, hsms, &Arc::new(Connections::default()), signer).await.unwrap()
 }
 
