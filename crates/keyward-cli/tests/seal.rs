@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::service::{PIN, Service};
+use common::service::{PIN, SO_PIN, Service};
 use common::{Said, keyward, run};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -141,7 +141,9 @@ fn a_master_key_goes_into_one_hsm_and_to_another_and_back_into_a_file() {
     service.start();
     service.token("here");
     // Nobody gets the key that seals as a key of a token.
-    service.admin(&["token", "create", "--label", "inside", "--hsm", "one"]).fine();
+    let pins = ["--so-pin", SO_PIN, "--pin", PIN];
+    let inside = ["token", "create", "--label", "inside", "--hsm", "one"];
+    service.admin(&[&inside[..], &pins].concat()).fine();
     let free = service.admin(&["token", "attach", "inside", "--list", "--json"]).fine();
     assert_eq!(free.trim(), "[]");
     assert_eq!(service.terminate(), Some(0));
