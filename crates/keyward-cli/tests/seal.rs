@@ -136,7 +136,10 @@ fn a_master_key_goes_into_one_hsm_and_to_another_and_back_into_a_file() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("\"CKM_AES_GCM\"") && text.contains("token = \"one\""), "{text}");
     let objects = one.tool(&["--list-objects", "--type", "secrkey"]).fine();
-    assert!(objects.contains("keyward-master") && objects.contains("never extractable"), "{objects}");
+    assert!(
+        objects.contains("keyward-master") && objects.contains("never extractable"),
+        "{objects}"
+    );
 
     service.start();
     service.token("here");
@@ -165,7 +168,8 @@ fn a_master_key_goes_into_one_hsm_and_to_another_and_back_into_a_file() {
     fs::write(&input, ciphertext.collect::<Result<Vec<_>, _>>().unwrap()).unwrap();
     let id = told["id"].as_str().unwrap();
     let decrypt = ["--decrypt", "--mechanism", "RSA-PKCS-OAEP", "--hash-algorithm", "SHA-1"];
-    let files = ["--input-file", input.to_str().unwrap(), "--output-file", output.to_str().unwrap()];
+    let files =
+        ["--input-file", input.to_str().unwrap(), "--output-file", output.to_str().unwrap()];
     two.tool(&[&decrypt[..], &["--mgf", "MGF1-SHA1", "--id", id], &files].concat()).fine();
     let opened: String =
         fs::read(&output).unwrap()[..32].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -201,7 +205,8 @@ fn a_service_says_in_a_sentence_what_is_in_the_way_and_tries_a_pin_once() {
     hsm.pin(PIN);
 
     let config = fs::read_to_string(service.config()).unwrap();
-    fs::write(service.config(), config.replace("token = \"one\"", "token = \"elsewhere\"")).unwrap();
+    fs::write(service.config(), config.replace("token = \"one\"", "token = \"elsewhere\""))
+        .unwrap();
     fails(&service, 1, &["\"one\"", "cannot be asked", "does not show the token"]);
     fs::write(service.config(), config).unwrap();
 

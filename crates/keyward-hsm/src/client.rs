@@ -227,11 +227,7 @@ impl Hsm {
     ///
     /// # Errors
     /// What the HSM says.
-    pub async fn find(
-        &self,
-        template: &Attributes,
-        deadline: Instant,
-    ) -> Result<Vec<Attributes>> {
+    pub async fn find(&self, template: &Attributes, deadline: Instant) -> Result<Vec<Attributes>> {
         objects(self.ask(Some(template), Work::Objects(wire::Done {}), deadline).await?)
     }
 

@@ -312,8 +312,7 @@ fn master_key(file: Option<&Path>, config: &Path) -> Result<Master> {
         return Ok(Master::file(file.to_owned()));
     }
     let config = service_config::load(config).map_err(|failure| {
-        failure
-            .hint("the master key is found by the service's configuration, which --config names")
+        failure.hint("the master key is found by the service's configuration, which --config names")
     })?;
     Ok(config.master())
 }

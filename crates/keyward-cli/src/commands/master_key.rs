@@ -191,7 +191,10 @@ impl ShowArgs {
         let mut pairs = vec![("master key", from.name().display().to_string())];
         match sealed {
             Some((hsm, sealed)) => pairs.extend([
-                ("sealed by", format!("the key {:?} (CKA_ID {})", sealed.key, output::hex(&sealed.id))),
+                (
+                    "sealed by",
+                    format!("the key {:?} (CKA_ID {})", sealed.key, output::hex(&sealed.id)),
+                ),
                 ("of the token", format!("{:?} (serial number {})", sealed.token, sealed.serial)),
                 ("by", sealed.mechanism().to_owned()),
                 ("opened by", format!("the HSM {hsm}, just now")),

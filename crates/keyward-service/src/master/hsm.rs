@@ -145,7 +145,9 @@ pub(super) async fn key(
             if let Some(reason) = unfit(found, *means) {
                 return Err(unfit_error(
                     hsm,
-                    format!("its key {label:?} {reason}; name another label, or one that is not there yet"),
+                    format!(
+                        "its key {label:?} {reason}; name another label, or one that is not there yet"
+                    ),
                 ));
             }
             let id = found.bytes(CKA_ID).unwrap_or_default().to_vec();
@@ -338,8 +340,7 @@ impl Key {
             let mut plaintext = Zeroizing::new(master.to_vec());
             plaintext.extend_from_slice(&Hash::Sha256.digest(&sealed.header()));
             let encrypted = public.encrypt_oaep(hash, hash, &[], &plaintext);
-            sealed.ciphertext =
-                encrypted.map_err(|error| unfit_error(hsm, error.to_string()))?;
+            sealed.ciphertext = encrypted.map_err(|error| unfit_error(hsm, error.to_string()))?;
             match check(hsm, &sealed, master).await {
                 Ok(()) => return Ok(sealed),
                 Err(error @ MasterKeyError::Away { .. }) => return Err(error),

@@ -86,10 +86,9 @@ impl TryFrom<Fields> for MasterKey {
             (None, None, None) => None,
             (None, _, _) => return Err("hsm and start_s in master_key go with seal = \"pkcs11\""),
             (Some(_), _, Some(0)) => return Err("master_key.start_s is 0; it must be at least 1"),
-            (Some(SealKind::Pkcs11), hsm, start_s) => Some(Seal {
-                hsm: hsm.unwrap_or_default(),
-                start_s: start_s.unwrap_or(START_S),
-            }),
+            (Some(SealKind::Pkcs11), hsm, start_s) => {
+                Some(Seal { hsm: hsm.unwrap_or_default(), start_s: start_s.unwrap_or(START_S) })
+            }
         };
         Ok(Self { place, seal })
     }
@@ -117,10 +116,14 @@ impl MasterKey {
                 );
             }
             ("", _) => {
-                return Err("master_key.hsm is missing: it says which [[hsm]] opens the seal".into());
+                return Err(
+                    "master_key.hsm is missing: it says which [[hsm]] opens the seal".into()
+                );
             }
             (name, _) if hsms.iter().any(|hsm| hsm.name == name) => name.to_owned(),
-            (name, _) => return Err(format!("master_key.hsm: there is no [[hsm]] called {name:?}")),
+            (name, _) => {
+                return Err(format!("master_key.hsm: there is no [[hsm]] called {name:?}"));
+            }
         };
         Ok(())
     }

@@ -139,7 +139,8 @@ impl Config {
         }
         let place = Place::File(file);
         let text = sealed(&place)?;
-        let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|it| it == value);
+        let is =
+            |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|it| it == value);
         let fits = |hsm: &&HsmConfig| is(&hsm.token, &text.token) && is(&hsm.serial, &text.serial);
         let fitting: Vec<_> = self.hsm.iter().filter(fits).cloned().collect();
         let among = if fitting.is_empty() { &self.hsm } else { &fitting };

@@ -79,8 +79,7 @@ impl Sealed {
             }
             _ => return Err(damaged("its first line names no format")),
         }
-        let fields: Fields =
-            toml::from_str(rest).map_err(|error| damaged(error.message()))?;
+        let fields: Fields = toml::from_str(rest).map_err(|error| damaged(error.message()))?;
         let decode = |name: &str, text: &str| {
             id::decode(text).ok_or_else(|| damaged(&format!("{name} is not hexadecimal")))
         };
@@ -192,8 +191,8 @@ mod tests {
 
     #[test]
     fn a_text_survives_and_every_part_of_it_is_bound() {
-        let [aes, rsa] = [Scheme::AesGcm { iv: vec![1; 12] }, Scheme::RsaOaep { hash: Hash::Sha1 }]
-            .map(sealed);
+        let [aes, rsa] =
+            [Scheme::AesGcm { iv: vec![1; 12] }, Scheme::RsaOaep { hash: Hash::Sha1 }].map(sealed);
         for one in [&aes, &rsa] {
             assert_eq!(Sealed::parse(one.text().as_bytes()).as_ref(), Ok(one));
         }
