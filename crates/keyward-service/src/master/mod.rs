@@ -164,7 +164,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct Master {
     place: Place,
-    seal: Option<Helper>,
+    seal: Option<Box<Helper>>,
 }
 
 /// An HSM, and the program that holds its library.
@@ -212,7 +212,7 @@ impl Master {
     }
 
     pub(crate) fn new(place: Place, seal: Option<Helper>) -> Self {
-        Self { place, seal }
+        Self { place, seal: seal.map(Box::new) }
     }
 
     /// The file, or the credential's name.
