@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(Sealed::parse(edited.as_bytes()), Ok(aes.clone()));
         let text = aes.text();
         for (from, to) in
-            [("keyward-master", "keyward"), ("\"1\"", "\"2\""), ("01ff", "01"), ("ken", "kin")]
+            [("keyward-master", "keyward"), ("\"1\"", "\"2\""), ("01ff", "01"), ("\"ken", "\"kin")]
         {
             let other = Sealed::parse(text.replacen(from, to, 1).as_bytes()).unwrap();
             assert_ne!(other.header(), aes.header(), "{from}");
