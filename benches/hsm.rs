@@ -5,6 +5,8 @@
 //!
 //! `cargo bench --bench hsm` takes half a minute, `-- --short` a few seconds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are measurements")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 
