@@ -34,7 +34,7 @@ fn main() {
     for (label, id, kind) in [("rsa", "01", "rsa:2048"), ("p256", "02", "EC:prime256v1")] {
         hsm.tool(&["--keypairgen", "--key-type", kind, "--id", id, "--label", label]);
     }
-    let service = Service::with_hsm(&hsm.section(&hsm.library(), ""));
+    let service = Service::with_hsm(&hsm.section(&hsm.module(), ""));
     service.token("bench");
     service.admin(&["token", "attach", "bench", "--all"]);
     let config = service.identity("bench", &["bench"], &[]);
@@ -42,7 +42,7 @@ fn main() {
     unsafe { std::env::set_var("KEYWARD_CONFIG", config) };
     // SAFETY: as above.
     unsafe { std::env::set_var("SOFTHSM2_CONF", hsm.conf()) };
-    let direct = Side::load(hsm.library().to_str().unwrap());
+    let direct = Side::load(hsm.module().to_str().unwrap());
     let ours = Side::load(common::module().to_str().unwrap());
 
     println!("Microseconds for one signature; medians of {rounds} rounds of {count}, in turns.");

@@ -19,7 +19,7 @@ fn jdks() -> Vec<u32> {
 #[test]
 fn the_tls_matrix_passes_with_keys_in_an_hsm() {
     let hsm = SoftHsm::new();
-    let service = Service::with_hsm(&hsm.section(&hsm.library(), ""));
+    let service = Service::with_hsm(&hsm.section(&hsm.module(), ""));
     let cluster = Cluster::of(service, &KEYS, "full");
     let keys = hsm.tool(&["-O"]).matches("Private Key Object").count();
     assert_eq!(keys, 2 * KEYS.len(), "the keys are not in the HSM");

@@ -62,7 +62,7 @@ impl SoftHsm {
     }
 
     /// SoftHSM itself.
-    pub fn library(&self) -> PathBuf {
+    pub fn module(&self) -> PathBuf {
         self.module.clone().into()
     }
 

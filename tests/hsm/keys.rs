@@ -153,7 +153,7 @@ fn keys_of_the_hsm_are_attached_with_their_certificates() {
         pair("EC:prime256v1", "03", "twins");
         pair("EC:prime256v1", "03", "twins");
 
-        let service = Service::with_hsm(&hsm.section(&hsm.library(), ""));
+        let service = Service::with_hsm(&hsm.section(&hsm.module(), ""));
         service.token(TOKEN);
         let state = |service: &Service, label: &str| -> Vec<String> {
             let all = shown(service);

@@ -35,7 +35,7 @@ impl Host {
     /// goes into the configuration.
     fn new(library: Option<PathBuf>, more: &str) -> Self {
         let hsm = SoftHsm::new();
-        let library = library.unwrap_or_else(|| hsm.library());
+        let library = library.unwrap_or_else(|| hsm.module());
         let service = Service::with_hsm(&hsm.section(&library, more));
         service.token(TOKEN);
         configure(&service.identity("client", &[TOKEN], &[]));

@@ -14,7 +14,8 @@ pub struct HsmConfig {
     /// What tokens of the service call it.
     pub name: String,
     /// Its PKCS#11 library. The system's loader looks for a name without a slash.
-    pub library: PathBuf,
+    #[serde(rename = "library")]
+    pub module: PathBuf,
     /// The label of the token in it.
     #[serde(default)]
     pub token: Option<String>,
@@ -82,8 +83,8 @@ impl HsmConfig {
                 return Err(format!("hsm {name:?}: {key} is 0; it must be at least 1"));
             }
         }
-        if self.library.components().count() > 1 {
-            self.library = folder.join(&self.library);
+        if self.module.components().count() > 1 {
+            self.module = folder.join(&self.module);
         }
         if let PinSource::File(file) = &mut self.pin {
             *file = folder.join(&*file);
@@ -139,7 +140,7 @@ mod tests {
     #[test]
     fn paths_are_the_configurations_own() {
         let config = config(LEAST).unwrap();
-        assert_eq!(config.library, Path::new("/etc/keyward/lib/hsm.so"));
+        assert_eq!(config.module, Path::new("/etc/keyward/lib/hsm.so"));
         assert!(
             matches!(config.pin, PinSource::File(file) if file == Path::new("/etc/keyward/pin"))
         );
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn a_librarys_bare_name_is_for_the_loader() {
         let config = config(&LEAST.replace("lib/hsm.so", "hsm.so")).unwrap();
-        assert_eq!(config.library, Path::new("hsm.so"));
+        assert_eq!(config.module, Path::new("hsm.so"));
     }
 
     #[test]

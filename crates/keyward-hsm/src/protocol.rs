@@ -60,7 +60,7 @@ pub(crate) enum Work {
 #[prost(skip_debug)]
 pub(crate) struct Open {
     #[prost(string, tag = "1")]
-    pub(crate) library: String,
+    pub(crate) module: String,
     /// Empty: any.
     #[prost(string, tag = "2")]
     pub(crate) token: String,

@@ -394,7 +394,7 @@ impl Worker {
             tokio::spawn(log(errors, config.name.clone()));
         }
         let open = Open {
-            library: config.library.to_string_lossy().into_owned(),
+            module: config.module.to_string_lossy().into_owned(),
             token: config.token.clone().unwrap_or_default(),
             serial: config.serial.clone().unwrap_or_default(),
             pin: pin.to_string(),

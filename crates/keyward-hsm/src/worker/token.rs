@@ -13,7 +13,7 @@ use crate::said::error_name;
 
 /// A token that was found.
 pub(super) struct Reached {
-    library: Pkcs11,
+    module: Pkcs11,
     label: String,
     serial: String,
     pin: AuthPin,
@@ -23,14 +23,14 @@ pub(super) struct Reached {
 
 /// Loads the library and finds the token.
 pub(super) fn reach(open: Open) -> Result<Reached, Lost> {
-    let name = &open.library;
+    let name = &open.module;
     let library = Pkcs11::new(name)
         .map_err(|error| lost(format!("{name} cannot be loaded as a PKCS#11 library: {error}")))?;
     library
         .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
         .map_err(|error| said("the library", &error))?;
     let mut reached = Reached {
-        library,
+        module: library,
         label: open.token,
         serial: open.serial,
         pin: AuthPin::new(open.pin.into()),
@@ -53,7 +53,7 @@ impl Reached {
         // Its slot may be another one since it came back.
         let (slot, info) = self.find()?;
         let session =
-            self.library.open_rw_session(slot).map_err(|error| said("the token", &error))?;
+            self.module.open_rw_session(slot).map_err(|error| said("the token", &error))?;
         if info.login_required() {
             let pin = (!info.protected_authentication_path()).then_some(&self.pin);
             match session.login(UserType::User, pin) {
@@ -82,8 +82,8 @@ impl Reached {
         let refused = |error| said("the library", &error);
         let mut there = Vec::new();
         let mut fitting = Vec::new();
-        for slot in self.library.get_slots_with_token().map_err(refused)? {
-            let Ok(info) = self.library.get_token_info(slot) else { continue };
+        for slot in self.module.get_slots_with_token().map_err(refused)? {
+            let Ok(info) = self.module.get_token_info(slot) else { continue };
             if !info.token_initialized() {
                 continue;
             }
@@ -110,11 +110,11 @@ impl Reached {
 
     fn mechanisms(&self, slot: Slot) -> Result<Vec<Mechanism>, Lost> {
         let list =
-            self.library.get_mechanism_list(slot).map_err(|error| said("the token", &error))?;
+            self.module.get_mechanism_list(slot).map_err(|error| said("the token", &error))?;
         Ok(list
             .into_iter()
             .filter_map(|number| {
-                let info = self.library.get_mechanism_info(slot, number).ok()?;
+                let info = self.module.get_mechanism_info(slot, number).ok()?;
                 Some(Mechanism { number: *number, flags: flags(&info) })
             })
             .collect())
