@@ -3,7 +3,7 @@
 mod catalogue;
 mod reserve;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
@@ -17,7 +17,7 @@ use keyward_wire::{self as wire, ErrorCode, Response, Revision, Ticket, TokenInf
 use self::reserve::{Borrowed, Reserve};
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::object::{self, Catalogue, Extent, Handles, Known, SessionObjects};
+use crate::object::{self, Catalogue, Extent, Handles, Known, Profiles, SessionObjects};
 use crate::offline::Offline;
 use crate::remote::{Asker, Remote, unexpected};
 
@@ -39,6 +39,8 @@ pub(crate) struct Slot {
     state: Mutex<State>,
     session_objects: Mutex<SessionObjects>,
     offline: Option<Offline>,
+    /// Made for the first host that asks for them.
+    profiles: OnceLock<Profiles>,
     /// Held over login, logout and refresh, so that there is one at a time.
     turn: Mutex<()>,
 }
@@ -91,6 +93,7 @@ impl Slot {
             handles: Handles::default(),
             state: Mutex::default(),
             session_objects: Mutex::default(),
+            profiles: OnceLock::new(),
             turn: Mutex::default(),
         }
     }
@@ -413,6 +416,9 @@ impl Slot {
         if let Some(known) = self.session_objects().object(handle) {
             return Ok(known.clone());
         }
+        if let Some(known) = self.profiles.get().and_then(|profiles| profiles.object(handle)) {
+            return Ok(known.clone());
+        }
         let catalogue = match self.known() {
             Some(catalogue) => catalogue,
             None => self.refresh(remote)?,
@@ -468,6 +474,10 @@ impl Slot {
         template: &Attributes,
     ) -> Result<Vec<CK_OBJECT_HANDLE>> {
         self.pass(remote);
+        if self.profile == Profile::Full && template.number(CKA_CLASS) == Some(CKO_PROFILE) {
+            let profiles = self.profiles.get_or_init(|| Profiles::new(&self.handles));
+            return Ok(profiles.search(template));
+        }
         let mut found = if template.boolean(CKA_TOKEN) == Some(false) {
             Vec::new()
         } else {

@@ -4,6 +4,7 @@
 mod catalogue;
 mod handles;
 mod matches;
+mod profiles;
 mod session_objects;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use keyward_wire as wire;
 pub(crate) use catalogue::{Catalogue, Extent};
 pub(crate) use handles::Handles;
 pub(crate) use matches::Matches;
+pub(crate) use profiles::Profiles;
 pub(crate) use session_objects::SessionObjects;
 
 /// An object as the module has it.

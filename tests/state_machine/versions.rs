@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 
 use crate::common::alone::{TOKEN, alone, service};
-use crate::common::raw::{Module, P256, Rv, call, call3, mechanism, ok};
+use crate::common::raw::{Module, P256, Rv, Template, call, call3, mechanism, ok};
 use crate::common::{PIN, SO_PIN};
 
 #[test]
@@ -255,5 +255,36 @@ fn there_are_no_asynchronous_sessions() {
         assert_eq!((rv, flags), (CKR_OK, 0));
         let rv = call3!(module, C_GetSessionValidationFlags(session, 99, &raw mut flags));
         assert_eq!(rv, CKR_ARGUMENTS_BAD);
+    });
+}
+
+#[test]
+fn profile_objects_are_shown_to_those_who_ask_for_them() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        module.generate_ec(session, P256, true);
+        let find = |template: Template| module.find(session, template).unwrap();
+        let all = find(Template::new());
+        assert_eq!(all.len(), 2, "a list of the objects shows what nobody has made");
+
+        let class = || Template::new().number(CKA_CLASS, CKO_PROFILE);
+        let profiles = find(class());
+        let number = |object| {
+            let value = module.get(session, object, CKA_PROFILE_ID).unwrap();
+            CK_ULONG::from_ne_bytes(value.try_into().unwrap())
+        };
+        let numbers: Vec<_> = profiles.iter().map(|object| number(*object)).collect();
+        assert_eq!(numbers, [CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER]);
+        let extended = class().number(CKA_PROFILE_ID, CKP_EXTENDED_PROVIDER);
+        assert_eq!(find(extended), profiles[1..]);
+        let other = class().number(CKA_PROFILE_ID, CKP_PUBLIC_CERTIFICATES_TOKEN);
+        assert!(find(other).is_empty());
+        // They are nobody's to change.
+        let changed = module.set(session, profiles[0], Template::new().bytes(CKA_LABEL, b"x"));
+        assert_eq!(changed, Err(CKR_ACTION_PROHIBITED));
+        assert_eq!(module.destroy(session, profiles[0]), Err(CKR_ACTION_PROHIBITED));
+        assert_eq!(find(class()), profiles);
     });
 }

@@ -137,6 +137,7 @@ attributes! {
     CKA_UNWRAP_TEMPLATE Template,
     CKA_ALLOWED_MECHANISMS Numbers,
     CKA_PARAMETER_SET Number,
+    CKA_PROFILE_ID Number,
     CKA_SEED Bytes,
     CKA_PRIME Bytes,
     CKA_SUBPRIME Bytes,
