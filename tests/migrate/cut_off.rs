@@ -17,7 +17,7 @@ use crate::common::{Service, module, run};
 fn a_run_into_softhsm_that_is_killed_goes_on_without_duplicates() {
     let hsm = Hsm::new(&["new"]);
     let variable = ("SOFTHSM2_CONF", hsm.config.clone());
-    killed(&hsm, &hsm.uri("new"), (&hsm.module, "new", &variable));
+    killed(&hsm, &hsm.uri("new"), (&hsm.module, "new", &variable), (200, 3));
 }
 
 #[test]
@@ -27,7 +27,8 @@ fn a_run_into_keyward_that_is_killed_goes_on_without_duplicates() {
     service.token("node1");
     let config = service.identity("migration", &["node1"], &[]);
     let variable = ("KEYWARD_CONFIG", config);
-    killed(&hsm, &keyward_uri("node1"), (&module().display().to_string(), "node1", &variable));
+    let referee = (&*module().display().to_string(), "node1", &variable);
+    killed(&hsm, &keyward_uri("node1"), referee, (2000, 10));
 }
 
 #[test]
@@ -58,10 +59,16 @@ fn a_target_that_vanishes_in_the_middle_ends_the_run_with_the_object_named() {
     assert_eq!(there.iter().collect::<BTreeSet<_>>().len(), 120);
 }
 
-fn killed(hsm: &Hsm, target: &str, referee: (&str, &str, &(&'static str, PathBuf))) {
+/// `usual`: how many objects there are, and how often it is killed.
+fn killed(
+    hsm: &Hsm,
+    target: &str,
+    referee: (&str, &str, &(&'static str, PathBuf)),
+    usual: (u64, u64),
+) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let objects = number("KEYWARD_MIGRATE_OBJECTS").unwrap_or(200);
-    let kills = number("KEYWARD_MIGRATE_KILLS").unwrap_or(3);
+    let objects = number("KEYWARD_MIGRATE_OBJECTS").unwrap_or(usual.0);
+    let kills = number("KEYWARD_MIGRATE_KILLS").unwrap_or(usual.1);
     let seed = number("KEYWARD_SEED")
         .unwrap_or_else(|| u64::from_le_bytes(keyward_crypto::random::bytes()));
     println!("seed {seed}, {objects} objects, {kills} kills");
