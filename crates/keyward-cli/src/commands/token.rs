@@ -457,6 +457,8 @@ struct TokenView {
     serial: String,
     login: &'static str,
     policy: &'static str,
+    /// "software": the keys are in the store; "pkcs11": in an HSM.
+    backend: &'static str,
     /// The HSM that its keys are in; empty: in the store.
     hsm: String,
     user_pin_initialized: bool,
@@ -508,6 +510,7 @@ impl TokenView {
             label: token.label.clone(),
             serial: token.serial.clone(),
             policy: mechanism::Policy::from(token.policy()).name(),
+            backend: if token.hsm.is_empty() { "software" } else { "pkcs11" },
             hsm: token.hsm.clone(),
             login: match token.login_mode() {
                 LoginMode::Certificate => "certificate",
