@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use keyward_wire as wire;
 use prost::{Message, Oneof};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What the worker is to do.
 #[derive(Clone, PartialEq, Message)]
@@ -53,6 +53,23 @@ pub(crate) enum Work {
     /// The other side's public key, as CKM_ECDH1_DERIVE has it.
     #[prost(bytes, tag = "13")]
     Agree(Vec<u8>),
+}
+
+impl Work {
+    /// Overwrites what is secret in it: the PIN, and the parts of a key.
+    pub(crate) fn wipe(&mut self) {
+        match self {
+            Self::Open(open) => open.pin.zeroize(),
+            Self::Create(template) => {
+                for attribute in &mut template.attributes {
+                    if let Some(wire::attribute::Value::Bytes(bytes)) = &mut attribute.value {
+                        bytes.zeroize();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Which token of which library, and the PIN.
@@ -191,6 +208,16 @@ pub(crate) fn frame(message: &impl Message) -> io::Result<Zeroizing<Vec<u8>>> {
     frame.extend_from_slice(&header.to_be_bytes());
     message.encode_raw(&mut *frame);
     Ok(frame)
+}
+
+/// The frame of a task that is not needed otherwise: what is secret in it is
+/// wiped.
+pub(crate) fn frame_once(mut task: Task) -> io::Result<Zeroizing<Vec<u8>>> {
+    let frame = frame(&task);
+    if let Some(work) = &mut task.work {
+        work.wipe();
+    }
+    frame
 }
 
 /// Writes a message.

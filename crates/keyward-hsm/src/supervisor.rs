@@ -188,14 +188,20 @@ impl Supervisor {
     fn hand_out(&mut self) {
         let Some(worker) = self.worker.as_mut().filter(|worker| worker.ready) else { return };
         while worker.under_way.len() < self.config.sessions {
-            let Some(job) = self.waiting.pop_front() else { return };
+            let Some(mut job) = self.waiting.pop_front() else { return };
             if job.is_over() {
                 continue;
             }
             self.last_id += 1;
-            let task =
-                Task { id: self.last_id, key: job.key.clone(), work: Some(job.work.clone()) };
-            match protocol::frame(&task) {
+            let frame = protocol::frame_once(Task {
+                id: self.last_id,
+                key: job.key.clone(),
+                work: Some(job.work.clone()),
+            });
+            if !job.may_be_repeated() {
+                job.work.wipe();
+            }
+            match frame {
                 Ok(frame) => {
                     // If it is gone, its outcomes end too.
                     let _ = worker.tasks.send(frame);
@@ -400,8 +406,8 @@ impl Worker {
             pin: pin.to_string(),
             sessions: u32::try_from(config.sessions).unwrap_or(u32::MAX),
         };
-        let _ =
-            tasks.send(protocol::frame(&Task { id: 0, key: None, work: Some(Work::Open(open)) })?);
+        let task = Task { id: 0, key: None, work: Some(Work::Open(open)) };
+        let _ = tasks.send(protocol::frame_once(task)?);
         let under_way = HashMap::new();
         Ok(Self { child, tasks, outcomes, under_way, pin, ready: false, started: Instant::now() })
     }
