@@ -15,7 +15,7 @@ use common::etcd::Etcd;
 use common::jvm::{Cluster, Console, Node, Plan, jdk, module};
 use common::proxy::route;
 use common::stream::{Load, Stream};
-use common::{PIN, Service};
+use common::{PIN, SO_PIN, Service};
 
 /// One at a time: each is to have both processors.
 static TURN: Mutex<()> = Mutex::new(());
@@ -161,7 +161,13 @@ fn handshakes_go_on_whatever_becomes_of_etcd_and_new_keys_wait_for_a_majority() 
     }
     replicas.etcd.wait_for_leader();
     let started = Instant::now();
-    replicas.make_a_key().unwrap();
+    while let Err(error) = replicas.make_a_key() {
+        if error.contains("already exists") {
+            break;
+        }
+        assert!(error.contains("CKR_DEVICE_ERROR"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{error}");
+    }
     println!("and {:?} after they are back it makes a key", started.elapsed());
     replicas.stream.goes_on(20);
     replicas.stream.end_unharmed("members of etcd killed and stopped");
@@ -171,7 +177,19 @@ impl Replicas {
     /// What a member's trouble must not keep anybody from.
     fn goes_on_and_stores(&mut self, what: &str, token: &str) {
         let started = Instant::now();
-        self.stream.cluster.service.token(token);
+        // A command waits for some seconds and then says that etcd does not answer in time; on a
+        // busy machine an election may take longer. What it has asked for may be there all the same.
+        let mut create = self.stream.cluster.service.admin_command();
+        create.args(["token", "create", "--label", token, "--so-pin", SO_PIN, "--pin", PIN]);
+        loop {
+            let output = create.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() || said.contains("there is a token") {
+                break;
+            }
+            assert!(said.contains("etcd") || said.contains("no answer"), "{said}");
+            assert!(started.elapsed() < Duration::from_secs(60), "{said}");
+        }
         let stored = started.elapsed();
         let slowest = self.stream.watch(Duration::from_secs(3));
         println!("16 threads, {what}: slowest {slowest:.0} ms; a token made within {stored:?}");
