@@ -486,6 +486,18 @@ impl Module {
         ok(call!(self, C_SignInit(session, &raw mut mechanism, key)))
     }
 
+    /// Signs by a mechanism with its parameter.
+    pub fn sign_by(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+    ) -> Rv<Vec<u8>> {
+        ok(call!(self, C_SignInit(session, std::ptr::from_mut(mechanism), key)))?;
+        self.sign(session, data)
+    }
+
     pub fn sign(&self, session: CK_SESSION_HANDLE, data: &[u8]) -> Rv<Vec<u8>> {
         let mut signature = vec![0; 1024];
         let mut length = signature.len() as CK_ULONG;
@@ -522,8 +534,19 @@ impl Module {
         data: &[u8],
         signature: &[u8],
     ) -> Rv {
-        let mut mechanism = mechanism(number);
-        ok(call!(self, C_VerifyInit(session, &raw mut mechanism, key)))?;
+        self.verify_by(session, &mut mechanism(number), key, data, signature)
+    }
+
+    /// Verifies by a mechanism with its parameter.
+    pub fn verify_by(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Rv {
+        ok(call!(self, C_VerifyInit(session, std::ptr::from_mut(mechanism), key)))?;
         ok(call!(
             self,
             C_Verify(

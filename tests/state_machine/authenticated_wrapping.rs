@@ -5,9 +5,10 @@ use std::ptr::null_mut;
 
 use cryptoki_sys::*;
 
+use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::raw::{Module, P256, Rv, Template, call3, mechanism, mechanism_with, ok};
-use crate::message_ciphers::{PLACES, ccm, gcm};
+use crate::message_ciphers::{ccm, gcm};
 use crate::vectors::wycheproof;
 
 fn secret(kind: CK_KEY_TYPE, (token, sensitive): (bool, bool)) -> Template {

@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 
 use cryptoki_sys::*;
 
+use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::outside::OpenSsl;
 use crate::common::raw::{Module, Rv, Template, call, ok};
@@ -13,10 +14,7 @@ use crate::common::raw::{Module, Rv, Template, call, ok};
 const KEY: [u8; 16] = *b"sixteen byte key";
 const IV: [u8; 16] = *b"initial  vector!";
 
-/// Where a key is.
-const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];
-
-fn secret(kind: CK_KEY_TYPE, value: &[u8], (token, sensitive): (bool, bool)) -> Template {
+pub fn secret(kind: CK_KEY_TYPE, value: &[u8], (token, sensitive): (bool, bool)) -> Template {
     Template::new()
         .number(CKA_CLASS, CKO_SECRET_KEY)
         .number(CKA_KEY_TYPE, kind)
@@ -38,7 +36,7 @@ fn with(number: CK_MECHANISM_TYPE, parameter: &mut [u8]) -> CK_MECHANISM {
 }
 
 /// Encrypts or decrypts, in parts of this length if there is one.
-fn run(
+pub fn run(
     module: &Module,
     session: CK_SESSION_HANDLE,
     encrypt: bool,

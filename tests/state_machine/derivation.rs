@@ -6,13 +6,11 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 
 use crate::NOTHING;
+use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::outside::OpenSsl;
 use crate::common::raw::{Module, P256, P384, P521, Rv, Template, mechanism, mechanism_with};
 use crate::vectors::{hex, wycheproof};
-
-/// Where a key is: in the token, sealed, in the module.
-const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];
 
 const X25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
 

@@ -14,6 +14,7 @@ mod ciphers;
 mod derivation;
 mod dual;
 mod initialising;
+mod known_answers;
 mod message_ciphers;
 mod newer_keys;
 mod operations;
@@ -31,3 +32,6 @@ const DIGEST: [u8; 32] = [7; 32];
 
 /// An object or session handle that nothing has.
 const NOTHING: CK_ULONG = 0x7fff_fff0;
+
+/// Where a key is: in the token, sealed, in the module.
+const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];

@@ -5,12 +5,10 @@ use std::ptr::null_mut;
 
 use cryptoki_sys::*;
 
+use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::raw::{Module, Rv, Template, call, call3, mechanism, ok};
 use crate::vectors::wycheproof;
-
-/// Where a key is: in the token, sealed, in the module.
-pub const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];
 
 fn aes(
     module: &Module,

@@ -6,13 +6,11 @@ use std::ptr::null_mut;
 use cryptoki_sys::*;
 
 use crate::NOTHING;
+use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::outside::OpenSsl;
 use crate::common::raw::{Module, Rv, Template, call, call3, mechanism, mechanism_with, ok};
 use crate::vectors::{Case, wycheproof};
-
-/// Where a key is: in the token, sealed, in the module.
-const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];
 
 const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 
@@ -55,20 +53,6 @@ fn sign(
     Ok(again)
 }
 
-fn verify(
-    module: &Module,
-    session: CK_SESSION_HANDLE,
-    m: &mut CK_MECHANISM,
-    key: CK_OBJECT_HANDLE,
-    data: &[u8],
-    signature: &[u8],
-) -> Rv {
-    ok(call!(module, C_VerifyInit(session, std::ptr::from_mut(m), key)))?;
-    let (input, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
-    let (told, length) = (signature.as_ptr().cast_mut(), signature.len() as CK_ULONG);
-    ok(call!(module, C_Verify(session, input, count, told, length)))
-}
-
 fn eddsa(prehashed: bool, context: &[u8]) -> CK_EDDSA_PARAMS {
     CK_EDDSA_PARAMS {
         phFlag: CK_BBOOL::from(prehashed),
@@ -99,7 +83,7 @@ fn ed25519_is_that_of_wycheproof_and_openssl() {
             let key = module.create(session, key).unwrap();
             let (message, signature) = (case.bytes("msg"), case.bytes("sig"));
             let mut m = mechanism(CKM_EDDSA);
-            let verified = verify(&module, session, &mut m, key, &message, &signature);
+            let verified = module.verify_by(session, &mut m, key, &message, &signature);
             assert_eq!(verified.is_ok(), case.is_valid(), "{}", case.name);
         }
         // RFC 8032 sections 7.2 and 7.3.
@@ -177,7 +161,7 @@ fn ml_dsa_is_that_of_wycheproof_wherever_the_key_is() {
                 let mut parameter = with_context(&context);
                 let mut m = mechanism_with(CKM_ML_DSA, &mut parameter);
                 let (message, signature) = (case.bytes("msg"), case.bytes("sig"));
-                let verified = verify(&module, session, &mut m, key, &message, &signature);
+                let verified = module.verify_by(session, &mut m, key, &message, &signature);
                 assert_eq!(verified.is_ok(), case.is_valid(), "{}", case.name);
             }
             let cases = wycheproof(&format!("mldsa_{size}_sign_seed"));
@@ -204,11 +188,11 @@ fn ml_dsa_is_that_of_wycheproof_wherever_the_key_is() {
                 ] {
                     let data = [7; 32];
                     let signature = sign(&module, session, &mut m, key, &data).unwrap();
-                    let verified = verify(&module, session, &mut m, verifies, &data, &signature);
+                    let verified = module.verify_by(session, &mut m, verifies, &data, &signature);
                     assert_eq!(verified, Ok(()), "{:#x} {place:?}", m.mechanism);
                     let mut wrong = signature.clone();
                     wrong[100] ^= 1;
-                    let refused = verify(&module, session, &mut m, verifies, &data, &wrong);
+                    let refused = module.verify_by(session, &mut m, verifies, &data, &wrong);
                     assert_eq!(refused, Err(CKR_SIGNATURE_INVALID));
                 }
                 parameter.hedgeVariant = CKH_DETERMINISTIC_REQUIRED;
@@ -225,7 +209,7 @@ fn ml_dsa_is_that_of_wycheproof_wherever_the_key_is() {
             let (public, private) = pair.unwrap();
             let mut m = mechanism(CKM_ML_DSA);
             let signature = sign(&module, session, &mut m, private, b"data").unwrap();
-            assert_eq!(verify(&module, session, &mut m, public, b"data", &signature), Ok(()));
+            assert_eq!(module.verify_by(session, &mut m, public, b"data", &signature), Ok(()));
         }
         assert!(service.count(TOKEN, "sign") > 50, "{:?}", service.counts(TOKEN));
     });

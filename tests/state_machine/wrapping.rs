@@ -4,14 +4,12 @@
 use cryptoki_sys::*;
 
 use crate::NOTHING;
+use crate::PLACES;
 use crate::common::SO_PIN;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::outside::OpenSsl;
 use crate::common::raw::{Module, P256, Rv, Template, mechanism, mechanism_with};
 use crate::vectors::wycheproof;
-
-/// Where a key is: in the token, sealed, in the module.
-const PLACES: [(bool, bool); 3] = [(true, true), (false, true), (false, false)];
 
 fn secret(kind: CK_KEY_TYPE, (token, sensitive): (bool, bool)) -> Template {
     Template::new()

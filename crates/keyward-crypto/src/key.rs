@@ -35,11 +35,14 @@ impl PrivateKey {
     }
 
     /// The DER PrivateKeyInfo (PKCS#8, RFC 5958), not encrypted.
-    #[must_use]
-    pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidKey`] for an RSA key that was built without its primes.
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>> {
         match self {
             Self::Rsa(key) => key.to_pkcs8_der(),
-            Self::Ec(key) => key.to_pkcs8_der(),
+            Self::Ec(key) => Ok(key.to_pkcs8_der()),
         }
     }
 

@@ -57,6 +57,8 @@ pub use crate::key::PrivateKey;
 pub use crate::mac::{hkdf_sha256, hmac_sha256, hmac_sha256_verify};
 pub use crate::ml_dsa::{MlDsa, MlDsaPrivateKey, MlDsaPublicKey};
 pub use crate::ml_kem::{MlKem, MlKemPrivateKey, MlKemPublicKey};
-pub use crate::rsa::{RsaPrimes, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey};
+pub use crate::rsa::{
+    RsaPrimeComponents, RsaPrimes, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey,
+};
 pub use crate::stream::{STREAM_OVERHEAD, StreamOpener, StreamSealer};
 pub use crate::x25519::{X25519PrivateKey, X25519PublicKey};

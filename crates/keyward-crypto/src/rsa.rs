@@ -6,7 +6,7 @@
 mod private;
 mod public;
 
-pub use self::private::{RsaPrimes, RsaPrivateComponents, RsaPrivateKey};
+pub use self::private::{RsaPrimeComponents, RsaPrimes, RsaPrivateComponents, RsaPrivateKey};
 pub use self::public::RsaPublicKey;
 
 use std::ffi::c_int;

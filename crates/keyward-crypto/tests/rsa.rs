@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use std::thread;
 
 use keyward_crypto::{
-    Error, Hash, PrivateKey, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey, random,
+    Error, Hash, PrivateKey, RsaPrimeComponents, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey,
+    random,
 };
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
 use rsa::rand_core::{TryCryptoRng, TryRng};
@@ -29,9 +30,9 @@ static THEIRS: LazyLock<rsa::PrivateKey> =
 #[test]
 fn the_key_of_openssl_comes_and_goes_in_every_form() {
     assert_eq!((KEY.bits(), KEY.modulus_length()), (2048, K));
-    assert_eq!(*KEY.to_pkcs8_der(), PKCS8);
+    assert_eq!(*KEY.to_pkcs8_der().unwrap(), PKCS8);
     let pkcs1 = RsaPrivateKey::from_pkcs1_der(include_bytes!("vectors/rsa.pkcs1.der")).unwrap();
-    assert_eq!(*pkcs1.to_pkcs8_der(), PKCS8);
+    assert_eq!(*pkcs1.to_pkcs8_der().unwrap(), PKCS8);
     assert!(matches!(PrivateKey::from_pkcs8_der(PKCS8).unwrap(), PrivateKey::Rsa(_)));
     let spki = KEY.public().spki_der();
     assert_eq!(spki, THEIRS.to_public_key().to_public_key_der().unwrap().as_bytes());
@@ -41,7 +42,7 @@ fn the_key_of_openssl_comes_and_goes_in_every_form() {
 #[test]
 fn components_make_the_same_key_again() {
     let parts = KEY.components().unwrap();
-    assert_eq!(*RsaPrivateKey::try_from(&parts).unwrap().to_pkcs8_der(), PKCS8);
+    assert_eq!(*RsaPrivateKey::try_from(&parts).unwrap().to_pkcs8_der().unwrap(), PKCS8);
     assert_eq!(parts.public_exponent, [1, 0, 1]);
     assert_eq!(parts.modulus, *THEIRS.n().to_be_bytes());
     let public =
@@ -60,27 +61,45 @@ fn contradicting_components_are_refused() {
         ("modulus", |parts| parts.modulus[100] ^= 1),
         ("public exponent", |parts| parts.public_exponent = vec![3]),
         ("private exponent", |parts| parts.private_exponent[100] ^= 1),
-        ("prime 1", |parts| parts.prime_1[50] ^= 1),
-        ("prime 2", |parts| parts.prime_2[50] ^= 1),
-        ("exponent 1", |parts| parts.exponent_1[50] ^= 1),
-        ("exponent 2", |parts| parts.exponent_2[50] ^= 1),
-        ("coefficient", |parts| parts.coefficient[50] ^= 1),
-        ("swapped primes", |parts| std::mem::swap(&mut parts.prime_1, &mut parts.prime_2)),
-        ("empty prime", |parts| parts.prime_1.clear()),
+        ("prime 1", |parts| primes(parts).prime_1[50] ^= 1),
+        ("prime 2", |parts| primes(parts).prime_2[50] ^= 1),
+        ("exponent 1", |parts| primes(parts).exponent_1[50] ^= 1),
+        ("exponent 2", |parts| primes(parts).exponent_2[50] ^= 1),
+        ("coefficient", |parts| primes(parts).coefficient[50] ^= 1),
+        ("swapped primes", |parts| {
+            let primes = primes(parts);
+            std::mem::swap(&mut primes.prime_1, &mut primes.prime_2);
+        }),
+        ("empty prime", |parts| primes(parts).prime_1.clear()),
     ];
-    for (name, tamper) in tampers {
+    for (at, (name, tamper)) in tampers.into_iter().enumerate() {
         let mut parts = KEY.components().unwrap();
         tamper(&mut parts);
         assert!(matches!(RsaPrivateKey::try_from(&parts), Err(Error::InvalidKey(_))), "{name}");
+        if at < 3 {
+            parts.primes = None;
+            let made = RsaPrivateKey::try_from(&parts);
+            assert!(matches!(made, Err(Error::InvalidKey(_))), "{name}, without primes");
+        }
     }
-    let parts = KEY.components().unwrap();
-    let without = RsaPrivateKey::from_components(
-        &parts.modulus,
-        &parts.public_exponent,
-        &parts.private_exponent,
-        None,
-    );
-    assert!(matches!(without, Err(Error::InvalidKey(_))));
+}
+
+fn primes(parts: &mut RsaPrivateComponents) -> &mut RsaPrimeComponents {
+    parts.primes.as_mut().unwrap()
+}
+
+#[test]
+fn a_key_without_primes_works_and_has_no_pkcs8() {
+    let mut parts = KEY.components().unwrap();
+    parts.primes = None;
+    let key = RsaPrivateKey::try_from(&parts).unwrap();
+    let again = key.components().unwrap();
+    assert!(again.primes.is_none() && again.private_exponent == parts.private_exponent);
+    let digest = Hash::Sha256.digest(b"message");
+    let signature = key.sign_pkcs1_raw(&Hash::Sha256.digest_info(&digest).unwrap()).unwrap();
+    let padding = Pkcs1v15Sign::new::<Sha256>();
+    THEIRS.to_public_key().verify(padding, &digest, &signature).unwrap();
+    assert!(matches!(key.to_pkcs8_der(), Err(Error::InvalidKey(_))));
 }
 
 #[test]
@@ -130,11 +149,11 @@ fn new_keys_have_the_size_and_exponent_asked_for() {
         let key = RsaPrivateKey::generate(bits, exponent).unwrap();
         assert_eq!(key.bits(), bits);
         assert_eq!(key.public().public_exponent(), exponent.strip_prefix(&[0]).unwrap_or(exponent));
-        let theirs = rsa::PrivateKey::from_pkcs8_der(&key.to_pkcs8_der()).unwrap();
+        let theirs = rsa::PrivateKey::from_pkcs8_der(&key.to_pkcs8_der().unwrap()).unwrap();
         theirs.validate().unwrap();
         let back =
             RsaPrivateKey::from_pkcs8_der(theirs.to_pkcs8_der().unwrap().as_bytes()).unwrap();
-        assert_eq!(back.to_pkcs8_der(), key.to_pkcs8_der());
+        assert_eq!(back.to_pkcs8_der().unwrap(), key.to_pkcs8_der().unwrap());
         let signature = key.sign_pkcs1_raw(b"data").unwrap();
         assert_eq!(key.public().verify_pkcs1_raw(b"data", &signature), Ok(()));
     }

@@ -464,7 +464,7 @@ mod tests {
     #[test]
     fn rsa_parts_of_two_keys_are_not_a_key() {
         let key = keyward_crypto::RsaPrivateKey::generate(2048, &[1, 0, 1]).unwrap();
-        let mut der = key.to_pkcs8_der().to_vec();
+        let mut der = key.to_pkcs8_der().unwrap().to_vec();
         let pair = KeyPair::from_pkcs8(&der).unwrap();
         assert_eq!(pair.info, key.public().spki_der());
         assert_eq!(public_key_info(&pair.public), Some(pair.info));

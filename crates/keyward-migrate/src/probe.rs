@@ -235,7 +235,7 @@ fn throwaway(object: &Object) -> Option<KeyPair> {
             if short {
                 return None;
             }
-            RsaPrivateKey::generate(2048, &[1, 0, 1]).ok()?.to_pkcs8_der()
+            RsaPrivateKey::generate(2048, &[1, 0, 1]).ok()?.to_pkcs8_der().ok()?
         }
         CKK_EC => {
             let curve = Curve::from_params_der(attributes.bytes(CKA_EC_PARAMS)?).ok()?;

@@ -7,7 +7,7 @@ use std::ptr;
 use aws_lc_sys::{
     BIGNUM, RSA, RSA_NO_PADDING, RSA_PKCS1_PADDING, RSA_check_key, RSA_generate_key_ex, RSA_get0_d,
     RSA_get0_dmp1, RSA_get0_dmq1, RSA_get0_iqmp, RSA_get0_p, RSA_get0_q, RSA_new,
-    RSA_new_private_key, RSA_parse_private_key, RSA_sign_pss_mgf1,
+    RSA_new_private_key, RSA_new_private_key_no_crt, RSA_parse_private_key, RSA_sign_pss_mgf1,
 };
 use zeroize::Zeroizing;
 
@@ -20,7 +20,8 @@ use crate::ffi::{
 use crate::hmac::hmac;
 use crate::kdf::hkdf_expand;
 
-/// An RSA private key with its two primes and CRT values, all of them consistent.
+/// An RSA private key, all parts of which are consistent: the exponents, and the two primes with
+/// their CRT values unless it was built without them.
 #[derive(Clone)]
 pub struct RsaPrivateKey(RsaKey);
 
@@ -60,22 +61,31 @@ impl RsaPrivateKey {
 
     /// Builds a key from its parts and checks that they belong together.
     ///
-    /// The primes and the CRT values are needed: AWS-LC has no function that recovers them from the
-    /// two exponents, and a key without them could be neither checked nor stored as PKCS#8.
+    /// A key without primes signs and decrypts some three times slower, and has no PKCS#8.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] if `primes` is `None`, a part is out of range, or two parts contradict
-    /// each other; [`Error::UnsupportedKeySize`].
+    /// [`Error::InvalidKey`] if a part is out of range, or two parts contradict each other;
+    /// [`Error::UnsupportedKeySize`].
     pub fn from_components(
         modulus: &[u8],
         public_exponent: &[u8],
         private_exponent: &[u8],
         primes: Option<RsaPrimes<'_>>,
     ) -> Result<Self> {
-        let primes = primes
-            .ok_or(Error::InvalidKey("the primes and the CRT values of the RSA key are missing"))?;
         let [n, e, d] = [number(modulus)?, number(public_exponent)?, number(private_exponent)?];
+        let Some(primes) = primes else {
+            // SAFETY: all three numbers are valid. The function copies them, checks their sizes, and
+            // the caller owns the result.
+            let rsa = unsafe {
+                let rsa = RSA_new_private_key_no_crt(n.as_ptr(), e.as_ptr(), d.as_ptr());
+                Owned::new(rsa, INCONSISTENT)
+            }?;
+            let key = Self::from_pkey(Pkey::from_rsa(&rsa)?)?;
+            // AWS-LC undoes each signature with the public exponent before it gives it away.
+            key.sign_pkcs1_raw(b"one").map_err(|_| INCONSISTENT)?;
+            return Ok(key);
+        };
         let [p, q] = [number(primes.prime_1)?, number(primes.prime_2)?];
         let [dmp1, dmq1] = [number(primes.exponent_1)?, number(primes.exponent_2)?];
         let iqmp = number(primes.coefficient)?;
@@ -149,6 +159,17 @@ impl RsaPrivateKey {
             modulus: self.0.modulus(),
             public_exponent: self.0.public_exponent(),
             private_exponent: self.secret_part(RSA_get0_d)?,
+            primes: if self.has_primes() { Some(self.primes()?) } else { None },
+        })
+    }
+
+    fn has_primes(&self) -> bool {
+        // SAFETY: the key is valid, and the function gives null for a missing part.
+        !unsafe { RSA_get0_p(self.0.rsa()) }.is_null()
+    }
+
+    fn primes(&self) -> Result<RsaPrimeComponents> {
+        Ok(RsaPrimeComponents {
             prime_1: self.secret_part(RSA_get0_p)?,
             prime_2: self.secret_part(RSA_get0_q)?,
             exponent_1: self.secret_part(RSA_get0_dmp1)?,
@@ -169,9 +190,16 @@ impl RsaPrivateKey {
     }
 
     /// The DER PrivateKeyInfo (PKCS#8, RFC 5958), not encrypted.
-    #[must_use]
-    pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
-        self.0.pkey.pkcs8_der()
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidKey`] if the key was built without its primes, which the form wants.
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>> {
+        if self.has_primes() {
+            Ok(self.0.pkey.pkcs8_der())
+        } else {
+            Err(Error::InvalidKey("the RSA key has no primes, and PKCS#8 wants them"))
+        }
     }
 
     /// The public half. It holds nothing secret and shares no memory with the private key.
@@ -317,7 +345,7 @@ impl RsaPrivateKey {
         if lengths.is_empty() {
             return Err(Error::ParameterInvalid("no key of that length fits into the RSA key"));
         }
-        let private_exponent = self.components()?.private_exponent;
+        let private_exponent = self.secret_part(RSA_get0_d)?;
         let secret = Zeroizing::new(Hash::Sha256.digest(&private_exponent));
         let seed = hmac(Hash::Sha256, &secret, ciphertext);
         let chosen = hkdf_expand(Hash::Sha256, &seed, b"keyward length", 8)?;
@@ -349,18 +377,18 @@ impl TryFrom<&RsaPrivateComponents> for RsaPrivateKey {
     type Error = Error;
 
     fn try_from(components: &RsaPrivateComponents) -> Result<Self> {
-        let primes = RsaPrimes {
-            prime_1: &components.prime_1,
-            prime_2: &components.prime_2,
-            exponent_1: &components.exponent_1,
-            exponent_2: &components.exponent_2,
-            coefficient: &components.coefficient,
-        };
+        let primes = components.primes.as_ref().map(|primes| RsaPrimes {
+            prime_1: &primes.prime_1,
+            prime_2: &primes.prime_2,
+            exponent_1: &primes.exponent_1,
+            exponent_2: &primes.exponent_2,
+            coefficient: &primes.coefficient,
+        });
         Self::from_components(
             &components.modulus,
             &components.public_exponent,
             &components.private_exponent,
-            Some(primes),
+            primes,
         )
     }
 }
@@ -379,11 +407,24 @@ pub struct RsaPrivateComponents {
     pub modulus: Vec<u8>,
     pub public_exponent: Vec<u8>,
     pub private_exponent: Zeroizing<Vec<u8>>,
+    pub primes: Option<RsaPrimeComponents>,
+}
+
+/// The parts that a key may do without.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "the names are PKCS#11's")]
+pub struct RsaPrimeComponents {
     pub prime_1: Zeroizing<Vec<u8>>,
     pub prime_2: Zeroizing<Vec<u8>>,
     pub exponent_1: Zeroizing<Vec<u8>>,
     pub exponent_2: Zeroizing<Vec<u8>>,
     pub coefficient: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for RsaPrimeComponents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RsaPrimeComponents").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for RsaPrivateComponents {
@@ -394,7 +435,7 @@ impl fmt::Debug for RsaPrivateComponents {
     }
 }
 
-/// The secret parts that [`RsaPrivateKey::from_components`] needs besides the exponents; leading
+/// The secret parts that [`RsaPrivateKey::from_components`] takes besides the exponents; leading
 /// zeros are allowed.
 #[derive(Clone, Copy)]
 pub struct RsaPrimes<'a> {

@@ -33,6 +33,12 @@ impl Case {
         unhex(self.text(field))
     }
 
+    /// The bytes of a field that not every file has.
+    pub fn optional(&self, field: &str) -> Vec<u8> {
+        let found = self.fields.iter().find(|(name, _)| name == field);
+        found.map_or(Vec::new(), |(_, value)| unhex(value))
+    }
+
     /// A number.
     pub fn number(&self, field: &str) -> usize {
         self.text(field).parse().unwrap()
@@ -43,7 +49,8 @@ impl Case {
         self.result == "valid"
     }
 
-    fn text(&self, field: &str) -> &str {
+    /// A field that is no byte string.
+    pub fn text(&self, field: &str) -> &str {
         let found = self.fields.iter().find(|(name, _)| name == field);
         &found.unwrap_or_else(|| panic!("{}: no {field}", self.name)).1
     }

@@ -123,10 +123,12 @@ impl PrivateKey {
     /// The key in a DER PrivateKeyInfo (PKCS#8).
     ///
     /// # Errors
-    /// CKR_KEY_NOT_WRAPPABLE for DSA and Diffie-Hellman.
+    /// CKR_KEY_NOT_WRAPPABLE for DSA and Diffie-Hellman, and for an RSA key without primes.
     pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>> {
         Ok(match self {
-            Self::Rsa(key) => key.to_pkcs8_der(),
+            Self::Rsa(key) => key
+                .to_pkcs8_der()
+                .map_err(|error| Error::new(ErrorCode::KeyNotWrappable, error.to_string()))?,
             Self::Ec(key) => key.to_pkcs8_der(),
             Self::Ed25519(key) => key.to_pkcs8_der(),
             Self::X25519(key) => key.to_pkcs8_der(),
@@ -164,24 +166,18 @@ impl PrivateKey {
     pub(crate) fn describe(&self, attributes: &mut Attributes) -> Result<()> {
         match self {
             Self::Rsa(key) => {
-                let RsaPrivateComponents {
-                    modulus,
-                    public_exponent,
-                    private_exponent,
-                    prime_1,
-                    prime_2,
-                    exponent_1,
-                    exponent_2,
-                    coefficient,
-                } = key.components().map_err(from_crypto)?;
+                let RsaPrivateComponents { modulus, public_exponent, private_exponent, primes } =
+                    key.components().map_err(from_crypto)?;
                 attributes.set(CKA_MODULUS, modulus);
                 attributes.set(CKA_PUBLIC_EXPONENT, public_exponent);
                 attributes.set(CKA_PRIVATE_EXPONENT, private_exponent.to_vec());
-                attributes.set(CKA_PRIME_1, prime_1.to_vec());
-                attributes.set(CKA_PRIME_2, prime_2.to_vec());
-                attributes.set(CKA_EXPONENT_1, exponent_1.to_vec());
-                attributes.set(CKA_EXPONENT_2, exponent_2.to_vec());
-                attributes.set(CKA_COEFFICIENT, coefficient.to_vec());
+                if let Some(primes) = primes {
+                    attributes.set(CKA_PRIME_1, primes.prime_1.to_vec());
+                    attributes.set(CKA_PRIME_2, primes.prime_2.to_vec());
+                    attributes.set(CKA_EXPONENT_1, primes.exponent_1.to_vec());
+                    attributes.set(CKA_EXPONENT_2, primes.exponent_2.to_vec());
+                    attributes.set(CKA_COEFFICIENT, primes.coefficient.to_vec());
+                }
             }
             Self::Ec(key) => {
                 attributes.set(CKA_EC_PARAMS, key.curve().oid_der());
@@ -312,20 +308,28 @@ impl PrivateKey {
     }
 }
 
+const PRIMES: [u64; 5] =
+    [CKA_PRIME_1, CKA_PRIME_2, CKA_EXPONENT_1, CKA_EXPONENT_2, CKA_COEFFICIENT];
+
 fn rsa(attributes: &Attributes) -> Result<RsaPrivateKey> {
     let part = |attribute| required(attributes, attribute);
-    let primes = RsaPrimes {
-        prime_1: part(CKA_PRIME_1)?,
-        prime_2: part(CKA_PRIME_2)?,
-        exponent_1: part(CKA_EXPONENT_1)?,
-        exponent_2: part(CKA_EXPONENT_2)?,
-        coefficient: part(CKA_COEFFICIENT)?,
+    // All five or none: one that is missing among others is a mistake.
+    let primes = if PRIMES.iter().any(|part| attributes.bytes(*part).is_some()) {
+        Some(RsaPrimes {
+            prime_1: part(CKA_PRIME_1)?,
+            prime_2: part(CKA_PRIME_2)?,
+            exponent_1: part(CKA_EXPONENT_1)?,
+            exponent_2: part(CKA_EXPONENT_2)?,
+            coefficient: part(CKA_COEFFICIENT)?,
+        })
+    } else {
+        None
     };
     RsaPrivateKey::from_components(
         part(CKA_MODULUS)?,
         part(CKA_PUBLIC_EXPONENT)?,
         part(CKA_PRIVATE_EXPONENT)?,
-        Some(primes),
+        primes,
     )
     .map_err(from_crypto)
 }

@@ -141,15 +141,17 @@ fn templates(key: &PrivateKey, label: &str, id: &[u8]) -> Result<(Attributes, At
                 template.set(CKA_MODULUS, parts.modulus.clone());
                 template.set(CKA_PUBLIC_EXPONENT, parts.public_exponent.clone());
             }
-            for (attribute, part) in [
-                (CKA_PRIVATE_EXPONENT, &parts.private_exponent),
-                (CKA_PRIME_1, &parts.prime_1),
-                (CKA_PRIME_2, &parts.prime_2),
-                (CKA_EXPONENT_1, &parts.exponent_1),
-                (CKA_EXPONENT_2, &parts.exponent_2),
-                (CKA_COEFFICIENT, &parts.coefficient),
-            ] {
-                private.set(attribute, part.to_vec());
+            private.set(CKA_PRIVATE_EXPONENT, parts.private_exponent.to_vec());
+            if let Some(primes) = parts.primes {
+                for (attribute, part) in [
+                    (CKA_PRIME_1, primes.prime_1),
+                    (CKA_PRIME_2, primes.prime_2),
+                    (CKA_EXPONENT_1, primes.exponent_1),
+                    (CKA_EXPONENT_2, primes.exponent_2),
+                    (CKA_COEFFICIENT, primes.coefficient),
+                ] {
+                    private.set(attribute, part.to_vec());
+                }
             }
         }
         PrivateKey::Ec(key) => {
