@@ -1,9 +1,11 @@
 //! A library that fails.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::common::alone::alone;
+use crate::common::alone::{alone, set_variable};
 use crate::common::softhsm::faulty;
 
 #[test]
@@ -134,6 +136,23 @@ fn a_wrong_pin_is_tried_once_and_the_right_one_when_it_is_there() {
         assert_eq!(hsm.logins(), 1, "each further try brings the token nearer to its lock");
         hsm.set_pin("1234\n");
         until("the right PIN is taken", || status(&service)["trouble"] == "");
+    });
+}
+
+#[test]
+fn a_pin_comes_from_a_systemd_credential() {
+    alone(|| {
+        let hsm = SoftHsm::new();
+        // As systemd shows it: readable for the service's user by an access control list.
+        let folder = tempfile::tempdir().unwrap();
+        let credential = folder.path().join("hsm-pin");
+        std::fs::write(&credential, "1234\n").unwrap();
+        std::fs::set_permissions(&credential, Permissions::from_mode(0o440)).unwrap();
+        set_variable("CREDENTIALS_DIRECTORY", folder.path().as_os_str());
+        let section = hsm.section(&hsm.module(), "");
+        let line = section.lines().find(|line| line.starts_with("pin.file")).unwrap();
+        let service = Service::with_hsm(&section.replace(line, r#"pin.credential = "hsm-pin""#));
+        until("the PIN is taken", || status(&service)["trouble"] == "");
     });
 }
 

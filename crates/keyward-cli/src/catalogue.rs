@@ -4,7 +4,7 @@ use anyhow::Result;
 use cryptoki_sys::*;
 use keyward_crypto::ec::Curve;
 use keyward_token::key::PublicKey;
-use keyward_token::{Attributes, Stage, key};
+use keyward_token::{Attributes, Stage, describe, key};
 use keyward_wire::catalogue_result::State;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
@@ -290,16 +290,13 @@ impl Object {
         match self.attributes.number(CKA_KEY_TYPE) {
             Some(CKK_RSA) => {
                 let modulus = self.attributes.bytes(CKA_MODULUS).unwrap_or_default();
-                let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
-                let top = modulus.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
-                format!("rsa:{}", (modulus.len() - zeros) * 8 - top)
+                format!("rsa:{}", key::significant_bits(modulus))
             }
             Some(CKK_EC) => {
                 let parameters = self.attributes.bytes(CKA_EC_PARAMS).unwrap_or_default();
                 format!("ec:{}", key::curve(parameters).map_or("?".to_owned(), curve_name))
             }
-            Some(other) => format!("{other:#x}"),
-            None => String::new(),
+            _ => describe::kind(&self.attributes),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
 use crate::Abilities;
-use crate::config::HsmConfig;
+use crate::config::{HsmConfig, ReadPin};
 use crate::protocol::{Done, Generation, Unwrap, Work};
 use crate::supervisor::{GRACE, Job, Status, Supervisor};
 
@@ -30,9 +30,9 @@ pub struct Hsm {
 
 impl Hsm {
     /// Starts the worker. `program` is what runs [`worker::run`](crate::worker::run), with its
-    /// arguments. Must be called in a tokio runtime.
+    /// arguments; the PIN is read anew for each start. Must be called in a tokio runtime.
     #[must_use]
-    pub fn start(config: HsmConfig, program: Vec<OsString>) -> Self {
+    pub fn start(config: HsmConfig, program: Vec<OsString>, read_pin: ReadPin) -> Self {
         let (jobs, taken) = mpsc::channel(1024);
         let (told, status) = watch::channel(Status::default());
         let hsm = Self {
@@ -42,7 +42,7 @@ impl Hsm {
             jobs,
             status,
         };
-        tokio::spawn(Supervisor::new(config, program, taken, told).run());
+        tokio::spawn(Supervisor::new(config, program, read_pin, taken, told).run());
         hsm
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 /// How an HSM is reached.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,7 +46,6 @@ pub struct HsmConfig {
 /// Where a PIN comes from. A line break at the end is no part of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum PinSource {
     /// A file that only its owner can read.
     File(PathBuf),
@@ -54,6 +54,9 @@ pub enum PinSource {
     /// A systemd credential of this name (`LoadCredential=`).
     Credential(String),
 }
+
+/// Reads a PIN from its source: the service knows what it may read. The error is a sentence.
+pub type ReadPin = fn(&PinSource) -> Result<Zeroizing<String>, String>;
 
 impl HsmConfig {
     /// Puts `folder` before relative paths, and checks what is said.

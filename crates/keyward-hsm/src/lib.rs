@@ -13,13 +13,15 @@ mod protocol;
 mod said;
 mod shown;
 mod supervisor;
+mod tokens;
 
 pub mod attributes;
 pub mod worker;
 
 pub use abilities::Abilities;
 pub use client::Hsm;
-pub use config::{HsmConfig, PinSource};
+pub use config::{HsmConfig, PinSource, ReadPin};
 pub use said::error_name;
 pub use shown::shown;
 pub use supervisor::Status;
+pub use tokens::{Tokens, tokens};

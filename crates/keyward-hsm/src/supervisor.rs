@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 use zeroize::Zeroizing;
 
 use crate::Abilities;
-use crate::config::{HsmConfig, PinSource};
+use crate::config::{HsmConfig, ReadPin};
 use crate::protocol::{self, Done, Lost, Open, Outcome, Ready, Task, Work};
 
 /// How an HSM is.
@@ -66,6 +66,7 @@ pub(crate) struct Supervisor {
     config: HsmConfig,
     /// The program that is the worker, with its arguments.
     program: Vec<OsString>,
+    read_pin: ReadPin,
     jobs: mpsc::Receiver<Job>,
     status: watch::Sender<Status>,
     waiting: VecDeque<Job>,
@@ -96,6 +97,7 @@ impl Supervisor {
     pub(crate) fn new(
         config: HsmConfig,
         program: Vec<OsString>,
+        read_pin: ReadPin,
         jobs: mpsc::Receiver<Job>,
         status: watch::Sender<Status>,
     ) -> Self {
@@ -103,6 +105,7 @@ impl Supervisor {
         Self {
             config,
             program,
+            read_pin,
             jobs,
             status,
             waiting: VecDeque::new(),
@@ -154,7 +157,7 @@ impl Supervisor {
     /// Starts a worker.
     fn start(&mut self) {
         let started = Instant::now();
-        let pin = match pin(&self.config.pin) {
+        let pin = match (self.read_pin)(&self.config.pin) {
             Ok(pin) => pin,
             Err(why) => return self.lose(gone(why)),
         };
@@ -442,41 +445,6 @@ async fn log(errors: ChildStderr, hsm: String) -> io::Result<()> {
         tracing::info!(hsm, line, "the library printed");
     }
     Ok(())
-}
-
-/// Reads the PIN.
-fn pin(source: &PinSource) -> std::result::Result<Zeroizing<String>, String> {
-    let (bytes, name) = match source {
-        PinSource::Env(name) => {
-            let value = std::env::var(name)
-                .map_err(|_| format!("the environment variable {name} has no PIN"))?;
-            (Zeroizing::new(value.into_bytes()), name.clone())
-        }
-        PinSource::File(path) => (secret_file(path)?, path.display().to_string()),
-        PinSource::Credential(name) => {
-            let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                format!("the credential {name} is not there: CREDENTIALS_DIRECTORY is not set")
-            })?;
-            (secret_file(&std::path::Path::new(&folder).join(name))?, name.clone())
-        }
-    };
-    let text = std::str::from_utf8(&bytes).map_err(|_| format!("the PIN in {name} is no text"))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        return Err(format!("the PIN in {name} is empty"));
-    }
-    Ok(Zeroizing::new(text.to_owned()))
-}
-
-fn secret_file(path: &std::path::Path) -> std::result::Result<Zeroizing<Vec<u8>>, String> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let told = |error: io::Error| format!("{} cannot be read: {error}", path.display());
-    let mode = std::fs::metadata(path).map_err(told)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(format!("{} can be read by others; chmod 600 {0}", path.display()));
-    }
-    std::fs::read(path).map(Zeroizing::new).map_err(told)
 }
 
 fn gone(why: impl Into<String>) -> Lost {

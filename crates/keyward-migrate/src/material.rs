@@ -3,6 +3,7 @@
 use cryptoki_sys::*;
 use keyward_crypto::digest::Hash;
 use keyward_token::Attributes;
+use keyward_token::describe::{ED448, X448};
 use keyward_token::key::{PrivateKey, PublicKey};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
@@ -212,59 +213,6 @@ pub fn secret_key(algorithm: &str, value: &[u8]) -> Attributes {
     attributes
 }
 
-/// What people call a key: "RSA 2048", "EC P-256", "AES 256".
-#[must_use]
-pub fn kind(attributes: &Attributes) -> String {
-    let length = |attribute| attributes.bytes(attribute).map(<[u8]>::len);
-    let bits = |attribute| {
-        let significant = |bytes: &[u8]| {
-            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-            let first = bytes.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
-            8 * (bytes.len() - zeros) - first
-        };
-        attributes.bytes(attribute).map(significant)
-    };
-    let sized = |name: &str, size: Option<usize>| match size {
-        Some(size) => format!("{name} {size}"),
-        None => name.to_owned(),
-    };
-    let secret = |name: &str| {
-        let bytes = attributes
-            .number(CKA_VALUE_LEN)
-            .and_then(|length| usize::try_from(length).ok())
-            .or_else(|| length(CKA_VALUE));
-        sized(name, bytes.map(|bytes| 8 * bytes))
-    };
-    match attributes.number(CKA_KEY_TYPE) {
-        Some(CKK_RSA) => sized("RSA", bits(CKA_MODULUS)),
-        Some(CKK_EC) => match attributes.bytes(CKA_EC_PARAMS) {
-            Some(parameters) => format!("EC {}", curve_name(parameters)),
-            None => "EC".to_owned(),
-        },
-        Some(CKK_EC_EDWARDS) => match attributes.bytes(CKA_EC_PARAMS) {
-            Some(parameters) if parameters == ED448 => "Ed448".to_owned(),
-            _ => "Ed25519".to_owned(),
-        },
-        Some(CKK_EC_MONTGOMERY) => match attributes.bytes(CKA_EC_PARAMS) {
-            Some(parameters) if parameters == X448 => "X448".to_owned(),
-            _ => "X25519".to_owned(),
-        },
-        Some(CKK_DSA) => sized("DSA", bits(CKA_PRIME)),
-        Some(CKK_DH) => sized("DH", bits(CKA_PRIME)),
-        Some(CKK_ML_DSA) => "ML-DSA".to_owned(),
-        Some(CKK_ML_KEM) => "ML-KEM".to_owned(),
-        Some(CKK_AES) => secret("AES"),
-        Some(CKK_DES) => "DES".to_owned(),
-        Some(CKK_DES2 | CKK_DES3) => "Triple DES".to_owned(),
-        Some(CKK_BLOWFISH) => secret("Blowfish"),
-        Some(CKK_RC4) => secret("RC4"),
-        Some(CKK_CHACHA20) => secret("ChaCha20"),
-        Some(CKK_GENERIC_SECRET) => secret("secret"),
-        Some(other) => format!("key type {other:#x}"),
-        None => String::new(),
-    }
-}
-
 /// The SubjectPublicKeyInfo of a public key's attributes, or of a private key's
 /// where those have it.
 #[must_use]
@@ -388,13 +336,6 @@ fn bits(content: &[u8]) -> Result<&[u8]> {
     }
 }
 
-fn curve_name(parameters: &[u8]) -> String {
-    if let Ok(curve) = keyward_crypto::ec::Curve::from_params_der(parameters) {
-        return curve.to_string();
-    }
-    Reader::new(parameters).identifier().unwrap_or_else(|_| "curve of no name".to_owned())
-}
-
 fn not_a_key() -> Error {
     Error::new("the key's parts do not belong together")
 }
@@ -410,9 +351,7 @@ const DSA: [u8; 9] = [6, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1];
 
 /// RFC 8410 section 3.
 const X25519: [u8; 5] = [6, 3, 0x2b, 0x65, 0x6e];
-const X448: [u8; 5] = [6, 3, 0x2b, 0x65, 0x6f];
 const ED25519: [u8; 5] = [6, 3, 0x2b, 0x65, 0x70];
-const ED448: [u8; 5] = [6, 3, 0x2b, 0x65, 0x71];
 
 #[cfg(test)]
 mod tests {
@@ -427,7 +366,7 @@ mod tests {
         let mut der = key.to_pkcs8_der().to_vec();
         let pair = KeyPair::from_pkcs8(&der).unwrap();
         assert_eq!(pair.info, key.public().spki_der());
-        assert_eq!(kind(&pair.private), "EC P-256");
+        assert_eq!(keyward_token::describe::kind(&pair.private), "EC P-256");
         *der.last_mut().unwrap() ^= 1;
         let error = KeyPair::from_pkcs8(&der).unwrap_err().to_string();
         assert!(error.contains("another key's"), "{error}");

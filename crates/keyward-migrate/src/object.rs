@@ -4,9 +4,10 @@ use cryptoki::object::ObjectHandle;
 use cryptoki_sys::*;
 use keyward_token::Attributes;
 use keyward_token::certificate::Parts;
+use keyward_token::describe::kind;
 
 use crate::error::Error;
-use crate::material::{canonical, fingerprint, hex, kind, public_key_info};
+use crate::material::{canonical, fingerprint, hex, public_key_info};
 
 /// An object of a source or target.
 #[derive(Debug)]

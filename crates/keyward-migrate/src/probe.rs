@@ -10,10 +10,11 @@ use keyward_crypto::ed25519::Ed25519PrivateKey;
 use keyward_crypto::rsa::RsaPrivateKey;
 use keyward_crypto::x25519::X25519PrivateKey;
 use keyward_hsm::attributes::{Template, read};
+use keyward_token::describe::kind;
 use keyward_token::{Attributes, attribute};
 
 use crate::error::{Kind, Result};
-use crate::material::{KeyPair, kind, secret_key};
+use crate::material::{KeyPair, secret_key};
 use crate::object::Object;
 use crate::plan::{Lost, Step};
 use crate::token::Token;

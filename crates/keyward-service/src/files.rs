@@ -65,8 +65,20 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> 
 }
 
 /// The folder of the credentials that systemd gave this process.
-pub(crate) fn credentials() -> Option<PathBuf> {
+fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+/// Where systemd has put a credential (`LoadCredential=NAME:...`).
+pub(crate) fn credential(name: &str) -> Result<PathBuf, FileError> {
+    let folder = credentials().ok_or_else(|| {
+        FileError::content(
+            Path::new(name),
+            "is to come from a systemd credential, and there is none: is the service started by \
+             a unit with LoadCredential=?",
+        )
+    })?;
+    Ok(folder.join(name))
 }
 
 fn read_secret_among(

@@ -9,6 +9,7 @@ mod authority;
 mod clock;
 mod counters;
 mod engine;
+mod hsm_pin;
 mod id;
 mod pin;
 mod runtime;

@@ -8,6 +8,7 @@
 
 pub mod attribute;
 pub mod certificate;
+pub mod describe;
 pub mod hsm;
 pub mod key;
 pub mod mechanism;

@@ -25,7 +25,7 @@ mod wrapping;
 pub use self::derivation::{derive, may_derive};
 pub use self::encapsulation::{encapsulated, may_decapsulate, may_encapsulate};
 pub use self::generation::{generate_key_pair, generate_secret_key};
-pub use self::hsm::{Draft, adopt, bring};
+pub use self::hsm::{Draft, OF_EACH_KEY, adopt, bring};
 pub use self::made::Wanted;
 pub use self::wrapping::{may_unwrap, may_wrap, unwrap};
 

@@ -10,6 +10,7 @@ use cryptoki_sys::*;
 
 use crate::protocol::{Lost, Mechanism, Open, Ready};
 use crate::said::error_name;
+use crate::tokens::tokens;
 
 /// A token that was found.
 pub(super) struct Reached {
@@ -79,31 +80,18 @@ impl Reached {
     }
 
     fn find(&self) -> Result<(Slot, TokenInfo), Lost> {
-        let refused = |error| said("the library", &error);
-        let mut there = Vec::new();
-        let mut fitting = Vec::new();
-        for slot in self.module.get_slots_with_token().map_err(refused)? {
-            let Ok(info) = self.module.get_token_info(slot) else { continue };
-            if !info.token_initialized() {
-                continue;
-            }
-            there.push(format!("{:?} (serial number {})", info.label(), info.serial_number()));
-            let is = |wanted: &str, value: &str| wanted.is_empty() || wanted == value;
-            if is(&self.label, info.label()) && is(&self.serial, info.serial_number()) {
-                fitting.push((slot, info));
-            }
-        }
-        there.sort();
-        match fitting.len() {
-            1 => Ok(fitting.swap_remove(0)),
-            0 if there.is_empty() => Err(lost("the library shows no token")),
-            0 => Err(lost(format!(
-                "the library does not show the token; it shows {}",
-                there.join(", ")
-            ))),
+        let is = |wanted: &str, value: &str| wanted.is_empty() || wanted == value;
+        let mut tokens = tokens(&self.module, |_, info| {
+            is(&self.label, info.label()) && is(&self.serial, info.serial_number())
+        })
+        .map_err(|error| said("the library", &error))?;
+        let all = tokens.all.join(", ");
+        match tokens.meant.len() {
+            1 => Ok(tokens.meant.swap_remove(0)),
+            0 if all.is_empty() => Err(lost("the library shows no token")),
+            0 => Err(lost(format!("the library does not show the token; it shows {all}"))),
             count => Err(lost(format!(
-                "the library shows {count} such tokens: {}; serial says which is meant",
-                there.join(", ")
+                "the library shows {count} such tokens: {all}; serial says which is meant"
             ))),
         }
     }

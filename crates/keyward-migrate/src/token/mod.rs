@@ -248,36 +248,27 @@ pub struct Found {
 }
 
 fn find(library: &Pkcs11, uri: &Uri) -> Result<(Slot, TokenInfo)> {
-    let refused = |error| failure("the list of tokens", &error);
-    let mut there = Vec::new();
-    let mut fitting = Vec::new();
-    for slot in library.get_slots_with_token().map_err(refused)? {
-        let Ok(info) = library.get_token_info(slot) else { continue };
-        if !info.token_initialized() {
-            continue;
-        }
-        there.push(format!("{:?}", info.label()));
-        let is = |wanted: &Option<String>, value: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == value)
-        };
-        if is(&uri.token, info.label())
+    let is = |wanted: &Option<String>, value: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted == value)
+    };
+    let mut tokens = keyward_hsm::tokens(library, |slot, info| {
+        is(&uri.token, info.label())
             && is(&uri.serial, info.serial_number())
             && is(&uri.manufacturer, info.manufacturer_id())
             && is(&uri.model, info.model())
             && uri.slot.is_none_or(|wanted| wanted == slot.id())
-        {
-            fitting.push((slot, info));
-        }
-    }
-    there.sort();
-    match fitting.len() {
-        1 => Ok(fitting.swap_remove(0)),
-        0 if there.is_empty() => Err(Error::new(format!("there is no token for {uri}"))
+    })
+    .map_err(|error| failure("the list of tokens", &error))?;
+    let all = tokens.all.join(", ");
+    match tokens.meant.len() {
+        1 => Ok(tokens.meant.swap_remove(0)),
+        0 if all.is_empty() => Err(Error::new(format!("there is no token for {uri}"))
             .hint("the library lists none; is its own configuration the right one?")),
-        0 => Err(Error::new(format!("there is no token for {uri}"))
-            .hint(format!("there are {}", there.join(", ")))),
-        _ => Err(Error::new(format!("{uri} fits {} tokens", fitting.len()))
-            .hint("add serial= or slot-id= to it")),
+        0 => {
+            Err(Error::new(format!("there is no token for {uri}")).hint(format!("there are {all}")))
+        }
+        count => Err(Error::new(format!("{uri} fits {count} tokens"))
+            .hint(format!("there are {all}; add serial= or slot-id= to it"))),
     }
 }
 

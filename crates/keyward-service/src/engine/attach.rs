@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 use keyward_token::certificate::Parts;
 use keyward_token::rules::{self, Author};
-use keyward_token::{Attributes, Object, hsm, key};
+use keyward_token::{Attributes, Object, describe, hsm};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, HsmKeyState, Result};
 
@@ -120,7 +120,7 @@ impl Candidate<'_> {
         let mut told = wire::HsmKey {
             label: bytes(CKA_LABEL),
             id: bytes(CKA_ID),
-            kind: kind(self.shown, self.public),
+            kind: self.kind(),
             class: self.shown.number(CKA_CLASS).unwrap_or_default(),
             certificates: u32::try_from(self.certificates.len()).unwrap_or(u32::MAX),
             ..wire::HsmKey::default()
@@ -141,6 +141,15 @@ impl Candidate<'_> {
             }
         }
         told
+    }
+
+    /// "EC P-256"; some HSMs tell the curve by the public half alone.
+    fn kind(&self) -> String {
+        let mut key = self.shown.clone();
+        if let Some(parameters) = self.public.and_then(|public| public.value(CKA_EC_PARAMS)) {
+            key.set(CKA_EC_PARAMS, parameters.clone());
+        }
+        describe::kind(&key)
     }
 
     /// The objects that the key and what belongs to it become.
@@ -165,7 +174,7 @@ impl Candidate<'_> {
         let key = rules::adopt(self.shown, public, reference)?;
         let mut objects = vec![key];
         if let Some(public) = self.public {
-            objects.push(copied(public, PUBLIC_KEY)?);
+            objects.push(copied(public, rules::OF_EACH_KEY.iter().chain(&PUBLIC_KEY))?);
         }
         for certificate in &self.certificates {
             objects.push(copied(certificate, CERTIFICATE)?);
@@ -224,7 +233,7 @@ fn same(one: &Attributes, other: &Attributes, attribute: u64) -> bool {
 }
 
 /// An object of the token that says the same.
-fn copied(shown: &Attributes, attributes: &[u64]) -> Result<Object> {
+fn copied<'a>(shown: &Attributes, attributes: impl IntoIterator<Item = &'a u64>) -> Result<Object> {
     let mut template = Attributes::new();
     for attribute in attributes {
         if let Some(value) = shown.value(*attribute) {
@@ -235,36 +244,8 @@ fn copied(shown: &Attributes, attributes: &[u64]) -> Result<Object> {
     rules::create(template, Author::User)
 }
 
-/// "RSA 2048".
-fn kind(key: &Attributes, public: Option<&Attributes>) -> String {
-    let bits = |bytes: &[u8]| 8 * bytes.iter().skip_while(|byte| **byte == 0).count();
-    match key.number(CKA_KEY_TYPE) {
-        Some(CKK_RSA) => format!("RSA {}", key.bytes(CKA_MODULUS).map_or(0, bits)),
-        Some(CKK_EC) => {
-            let parameters = key
-                .bytes(CKA_EC_PARAMS)
-                .or_else(|| public.and_then(|public| public.bytes(CKA_EC_PARAMS)));
-            match parameters.map(key::curve) {
-                Some(Ok(curve)) => format!("EC {}", curve.name()),
-                _ => "EC".to_owned(),
-            }
-        }
-        Some(CKK_EC_EDWARDS) => "Ed25519".to_owned(),
-        Some(CKK_AES) => format!("AES {}", 8 * key.number(CKA_VALUE_LEN).unwrap_or_default()),
-        Some(CKK_GENERIC_SECRET) => "generic secret".to_owned(),
-        Some(number) => format!("key type {number:#x}"),
-        None => "unknown".to_owned(),
-    }
-}
-
-const PUBLIC_KEY: &[u64] = &[
-    CKA_CLASS,
-    CKA_KEY_TYPE,
-    CKA_ID,
-    CKA_LABEL,
-    CKA_SUBJECT,
-    CKA_START_DATE,
-    CKA_END_DATE,
+/// Besides [`rules::OF_EACH_KEY`].
+const PUBLIC_KEY: [u64; 7] = [
     CKA_MODULUS,
     CKA_PUBLIC_EXPONENT,
     CKA_EC_PARAMS,

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use super::Engine;
 use super::access::Access;
 use crate::config::Config;
+use crate::hsm_pin;
 use crate::state::Token;
 use crate::store::StoreError;
 
@@ -35,7 +36,7 @@ impl Hsms {
     /// Starts a worker for each.
     pub(crate) fn start(config: &Config) -> Self {
         let start = |one: &keyward_hsm::HsmConfig| {
-            let hsm = Hsm::start(one.clone(), config.hsm_worker.clone());
+            let hsm = Hsm::start(one.clone(), config.hsm_worker.clone(), hsm_pin::read);
             (one.name.clone(), Arc::new(hsm))
         };
         Self { by_name: config.hsm.iter().map(start).collect(), sealing: None }

@@ -22,6 +22,7 @@ pub use self::hsm::Means;
 pub use self::moving::{Moved, Shown, Target, seal, show, unseal};
 pub use self::sealed::Sealed;
 use crate::files::{self, FileError};
+use crate::hsm_pin;
 use crate::id;
 use crate::runtime;
 use crate::store::vault::Secret;
@@ -146,16 +147,7 @@ impl Place {
     fn path(&self) -> Result<PathBuf, FileError> {
         match self {
             Self::File(path) => Ok(path.clone()),
-            Self::Credential(name) => {
-                let folder = files::credentials().ok_or_else(|| {
-                    FileError::content(
-                        Path::new(name),
-                        "is to come from a systemd credential, and there is none: is the service \
-                         started by a unit with LoadCredential=?",
-                    )
-                })?;
-                Ok(folder.join(name))
-            }
+            Self::Credential(name) => files::credential(name),
         }
     }
 }
@@ -195,7 +187,7 @@ impl Helper {
         // Nothing is done at once.
         let mut config = self.hsm.clone();
         config.sessions = 1;
-        Hsm::start(config, self.worker.clone())
+        Hsm::start(config, self.worker.clone(), hsm_pin::read)
     }
 
     /// The library's own time, and some to tell that it was over.

@@ -65,6 +65,14 @@ pub fn curve(parameters: &[u8]) -> Result<Curve> {
     Curve::from_params_der(parameters).map_err(from_crypto)
 }
 
+/// How many bits a big-endian number has without its leading zeros.
+#[must_use]
+pub fn significant_bits(number: &[u8]) -> u64 {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let first = number.get(zeros).map_or(0, |byte| byte.leading_zeros());
+    8 * (number.len() - zeros) as u64 - u64::from(first)
+}
+
 /// Whether CKA_EC_PARAMS names this curve by its OID or by one of its names (section 6.3.3).
 fn names_curve(parameters: &[u8], oid_der: &[u8], names: &[&str]) -> bool {
     parameters == oid_der

@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 use super::{
     ED25519_OID, PublicKey, X25519_OID, curve, edwards, from_crypto, ml_dsa_number, ml_dsa_set,
-    ml_kem_number, ml_kem_set, montgomery, raw_25519, raw_point, required, type_inconsistent,
+    ml_kem_number, ml_kem_set, montgomery, raw_25519, raw_point, required, significant_bits,
+    type_inconsistent,
 };
 use crate::attribute::{Attributes, value_invalid};
 use crate::mechanism::{EncryptionScheme, SignatureScheme};
@@ -216,7 +217,7 @@ impl PrivateKey {
                 attributes.set(CKA_PRIME, key.group().prime());
                 attributes.set(CKA_BASE, key.group().base());
                 let value = key.value();
-                attributes.set(CKA_VALUE_BITS, bits(&value));
+                attributes.set(CKA_VALUE_BITS, significant_bits(&value));
                 attributes.set(CKA_VALUE, value.to_vec());
             }
         }
@@ -361,10 +362,4 @@ pub(super) fn dsa_parameters(attributes: &Attributes) -> Result<DsaParameters> {
 pub(super) fn dh_group(attributes: &Attributes) -> Result<DhGroup> {
     let part = |attribute| required(attributes, attribute);
     DhGroup::new(part(CKA_PRIME)?, part(CKA_BASE)?).map_err(from_crypto)
-}
-
-/// Of a number without leading zeros.
-fn bits(number: &[u8]) -> u64 {
-    let leading = number.first().map_or(0, |byte| byte.leading_zeros());
-    8 * number.len() as u64 - u64::from(leading)
 }

@@ -214,6 +214,10 @@ pub fn bring(object: &Object, id: [u8; 16]) -> Result<(Attributes, Object)> {
     Ok((template, Object::from_attributes(stays)?))
 }
 
+/// What is said of any key, as an HSM shows it and an object repeats it.
+pub const OF_EACH_KEY: [u64; 7] =
+    [CKA_CLASS, CKA_KEY_TYPE, CKA_ID, CKA_LABEL, CKA_SUBJECT, CKA_START_DATE, CKA_END_DATE];
+
 /// The object for a key that is in the HSM already. `shown` is what the HSM shows of it, `public`
 /// what is known of its public half: a public key object or CKA_PUBLIC_KEY_INFO.
 ///
@@ -231,14 +235,7 @@ pub fn adopt(
         ));
     }
     let mut key = Attributes::new();
-    for attribute in [
-        CKA_CLASS,
-        CKA_KEY_TYPE,
-        CKA_ID,
-        CKA_LABEL,
-        CKA_SUBJECT,
-        CKA_START_DATE,
-        CKA_END_DATE,
+    for attribute in OF_EACH_KEY.into_iter().chain([
         CKA_SIGN,
         CKA_SIGN_RECOVER,
         CKA_VERIFY,
@@ -251,7 +248,7 @@ pub fn adopt(
         CKA_ALWAYS_SENSITIVE,
         CKA_NEVER_EXTRACTABLE,
         CKA_WRAP_WITH_TRUSTED,
-    ] {
+    ]) {
         carry(shown, &mut key, attribute);
     }
     key.set(CKA_TOKEN, true);
