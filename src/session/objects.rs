@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use keyward_token::rules::Author;
+use keyward_token::rules::{Author, Domain};
 use keyward_token::stage::CKA_KEYWARD_STAGE;
 use keyward_token::{Attributes, Object, rules};
 use keyward_wire::request::Operation;
@@ -32,7 +32,8 @@ impl Session {
         self.create_remotely(remote, &template)
     }
 
-    /// C_GenerateKey. A session key that is not sensitive is made and stays here.
+    /// C_GenerateKey, of domain parameters too. A session key that is not sensitive is made and
+    /// stays here.
     pub(crate) fn generate_key(
         &self,
         remote: &Remote,
@@ -40,10 +41,16 @@ impl Session {
         template: Attributes,
     ) -> Result<CK_OBJECT_HANDLE> {
         self.slot.policy().permit_generation(mechanism, &template)?;
-        let object = rules::generate_secret_key(mechanism, template.clone())?;
-        self.may_make(&object)?;
-        if !object.is_token_object() && !object.is_sensitive() {
-            return self.keep(object);
+        if rules::makes_parameters(mechanism) {
+            // They are looked for by the service, which may take a while.
+            let domain = Domain::new(mechanism, template.clone())?;
+            self.may_place(domain.is_token_object(), domain.is_private())?;
+        } else {
+            let object = rules::generate_secret_key(mechanism, template.clone())?;
+            self.may_make(&object)?;
+            if !object.is_token_object() && !object.is_sensitive() {
+                return self.keep(object);
+            }
         }
         let generate = GenerateKey { mechanism, template: (&template).into() };
         let frames = self.slot.ask_for_change(remote, Operation::GenerateKey(generate))?;

@@ -202,7 +202,11 @@ impl Draw<'_> {
                 let (data, length) = self.data(32);
                 self.given(CK_KEY_DERIVATION_STRING_DATA { pData: data, ulLen: length })
             }
-            Derived::Encryption { cbc: true, .. } => {
+            Derived::Encryption { cbc: true, cipher: BlockCipher::TripleDes | BlockCipher::Des } => {
+                let (data, length) = self.data(32);
+                self.given(CK_DES_CBC_ENCRYPT_DATA_PARAMS { iv: [7; 8], pData: data, length })
+            }
+            Derived::Encryption { cbc: true, cipher: BlockCipher::Aes } => {
                 let (data, length) = self.data(32);
                 self.given(CK_AES_CBC_ENCRYPT_DATA_PARAMS { iv: [7; 16], pData: data, length })
             }
@@ -417,6 +421,7 @@ fn key_type(family: Family) -> Option<CK_KEY_TYPE> {
         | Family::Derivation(Derived::Encryption { cipher, .. }) => match cipher {
             BlockCipher::Aes => CKK_AES,
             BlockCipher::TripleDes => CKK_DES3,
+            BlockCipher::Des => CKK_DES,
         },
         Family::Hmac { .. } | Family::Derivation(_) => CKK_GENERIC_SECRET,
         _ => return None,

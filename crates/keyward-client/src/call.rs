@@ -81,10 +81,8 @@ impl Client {
     /// # Errors
     /// What the service said, or that none answered in time.
     pub fn call(&self, request: Request) -> Result<Vec<Response>> {
-        let patience = match request.operation {
-            Some(Operation::GenerateKeyPair(_)) => 2 * GENERATION,
-            _ => self.config.deadlines.call(),
-        };
+        let is_long = takes_long(&request);
+        let patience = if is_long { 2 * GENERATION } else { self.config.deadlines.call() };
         self.call_within(request, patience)
     }
 
@@ -141,9 +139,9 @@ impl Client {
         let mut pause = FIRST_PAUSE;
         // What may take long once it is under way is not refused for longer than
         // anything else.
-        let in_vain = match request.operation {
-            Some(Operation::GenerateKeyPair(_)) => self.config.deadlines.call(),
-            _ => until.saturating_duration_since(Instant::now()),
+        let in_vain = match takes_long(request) {
+            true => self.config.deadlines.call(),
+            false => until.saturating_duration_since(Instant::now()),
         };
         let mut since = Instant::now();
         // What a service gave as its reason.
@@ -216,7 +214,7 @@ impl Client {
         avoid: &[usize],
     ) -> std::result::Result<(usize, Vec<Response>), Missed> {
         let endpoints = &self.dialer.endpoints;
-        let is_long = matches!(request.operation, Some(Operation::GenerateKeyPair(_)));
+        let is_long = takes_long(request);
         let need = if is_long { Need::Long } else { Need::Short };
         let Some(mut place) = self.pool.take(need, avoid, deadline) else {
             return Err(Missed::Busy);
@@ -322,6 +320,10 @@ fn failure(frames: &[Response]) -> Option<wire::Error> {
         Some(Answer::Failure(failure)) => Some(failure.clone().into()),
         _ => None,
     })
+}
+
+fn takes_long(request: &Request) -> bool {
+    request.operation.as_ref().is_some_and(Operation::takes_long)
 }
 
 /// What another replica, or the same a moment later, may answer otherwise.

@@ -1,4 +1,4 @@
-//! AES and Triple DES in the modes that only keep secret: ECB, CBC and CTR. Who needs to know that
+//! AES, Triple DES and DES in the modes that only keep secret: ECB, CBC and CTR. Who needs to know that
 //! nothing was changed takes [`gcm`](crate::gcm) or [`ccm`](crate::ccm).
 //!
 //! CBC and CTR work in steps: the chaining value or counter is the caller's, is moved on by each
@@ -12,7 +12,7 @@ use aws_lc_sys::{
     EVP_CIPHER, EVP_CIPHER_CTX, EVP_CIPHER_CTX_new, EVP_CIPHER_CTX_set_padding, EVP_CipherFinal_ex,
     EVP_CipherInit_ex, EVP_CipherUpdate, EVP_aes_128_cbc, EVP_aes_128_ctr, EVP_aes_128_ecb,
     EVP_aes_192_cbc, EVP_aes_192_ctr, EVP_aes_192_ecb, EVP_aes_256_cbc, EVP_aes_256_ctr,
-    EVP_aes_256_ecb, EVP_des_ede3_cbc, EVP_des_ede3_ecb,
+    EVP_aes_256_ecb, EVP_des_cbc, EVP_des_ecb, EVP_des_ede3_cbc, EVP_des_ede3_ecb,
 };
 use zeroize::Zeroizing;
 
@@ -33,6 +33,7 @@ pub(crate) enum Cipher {
     Aes192,
     Aes256,
     TripleDes,
+    Des,
 }
 
 /// Which way a cipher goes.
@@ -77,13 +78,31 @@ impl BlockKey {
         Ok(Self { cipher: Cipher::TripleDes, bytes })
     }
 
-    /// The length of the cipher's blocks in bytes: 16, or 8 for Triple DES.
+    /// A DES key of 8 bytes (FIPS 46-3). The parity bits do not matter.
+    ///
+    /// For old programs only: 56 bits are found by trying them all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidKey`] for any other length.
+    pub fn des(key: &[u8]) -> Result<Self> {
+        if key.len() != 8 {
+            return Err(Error::InvalidKey("a DES key has 8 bytes"));
+        }
+        Ok(Self { cipher: Cipher::Des, bytes: Zeroizing::new(key.to_vec()) })
+    }
+
+    /// The length of the cipher's blocks in bytes: 16, or 8 for Triple DES and DES.
     #[must_use]
     pub fn block_length(&self) -> usize {
         match self.cipher {
-            Cipher::TripleDes => 8,
-            _ => 16,
+            Cipher::TripleDes | Cipher::Des => 8,
+            Cipher::Aes128 | Cipher::Aes192 | Cipher::Aes256 => 16,
         }
+    }
+
+    pub(crate) fn is_aes(&self) -> bool {
+        !matches!(self.cipher, Cipher::TripleDes | Cipher::Des)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -95,7 +114,7 @@ impl BlockKey {
     }
 
     /// AWS-LC's description of the cipher in this mode: a constant that lives as long as the
-    /// process. CTR is AES's only; Triple DES then has CBC.
+    /// process. CTR is AES's only; the others then have CBC.
     pub(crate) fn evp(&self, mode: Mode) -> *const EVP_CIPHER {
         // SAFETY: these functions have no arguments and return the address of a constant.
         unsafe {
@@ -111,6 +130,8 @@ impl BlockKey {
                 (Cipher::Aes256, Mode::Ctr) => EVP_aes_256_ctr(),
                 (Cipher::TripleDes, Mode::Ecb) => EVP_des_ede3_ecb(),
                 (Cipher::TripleDes, _) => EVP_des_ede3_cbc(),
+                (Cipher::Des, Mode::Ecb) => EVP_des_ecb(),
+                (Cipher::Des, _) => EVP_des_cbc(),
             }
         }
     }
@@ -189,10 +210,10 @@ impl BlockKey {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidKey`] for Triple DES, [`Error::DataLength`] if a counter value would be used
+    /// [`Error::InvalidKey`] unless it is an AES key, [`Error::DataLength`] if a counter value would be used
     /// twice.
     pub fn ctr(&self, counter: &mut Counter, data: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        if self.cipher == Cipher::TripleDes {
+        if !self.is_aes() {
             return Err(Error::InvalidKey("counter mode takes an AES key"));
         }
         let needed = data.len().div_ceil(BLOCK) as u128;

@@ -131,7 +131,9 @@ fn cipher(key: &BlockKey) -> Result<*const EVP_CIPHER> {
             Cipher::Aes128 => EVP_aes_128_ccm(),
             Cipher::Aes192 => EVP_aes_192_ccm(),
             Cipher::Aes256 => EVP_aes_256_ccm(),
-            Cipher::TripleDes => return Err(Error::InvalidKey("CCM takes an AES key")),
+            Cipher::TripleDes | Cipher::Des => {
+                return Err(Error::InvalidKey("CCM takes an AES key"));
+            }
         }
     })
 }

@@ -5,13 +5,16 @@ use std::fmt;
 use std::ptr;
 
 use aws_lc_sys::{
-    BIGNUM, BN_num_bits, DH, DH_compute_key_padded, DH_generate_key, DH_get0_key, DH_new,
-    DH_set_length, DH_set0_key, DH_set0_pqg, DH_size,
+    BIGNUM, BN_get_rfc3526_prime_1536, BN_get_rfc3526_prime_2048, BN_get_rfc3526_prime_3072,
+    BN_get_rfc3526_prime_4096, BN_get_rfc3526_prime_6144, BN_get_rfc3526_prime_8192, BN_num_bits,
+    DH, DH_GENERATOR_2, DH_compute_key_padded, DH_generate_key, DH_generate_parameters_ex,
+    DH_get0_key, DH_get0_pqg, DH_new, DH_set_length, DH_set0_key, DH_set0_pqg, DH_size,
 };
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::ffi::{OUT_OF_MEMORY, Owned, check, number, number_bytes};
+use crate::search::{self, Stop};
 
 /// A prime and a base, as PKCS#3 has them; all numbers are big-endian and unsigned. That the prime
 /// is one is the business of whoever chose it.
@@ -41,6 +44,48 @@ impl DhGroup {
         // SAFETY: the key is valid, and no other thread knows it.
         check(unsafe { DH_generate_key(key.as_ptr()) }, GROUP)?;
         Ok(group)
+    }
+
+    /// A group with a safe prime of `bits` bits and the base 2: of 1536, 2048, 3072, 4096, 6144 and
+    /// 8192 bits the one of RFC 3526, which many have looked at; of other sizes from 1024 to 2047 a
+    /// new one, which takes seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedKeySize`], [`Error::Stopped`].
+    pub fn generate(bits: u32, stop: Stop<'_>) -> Result<Self> {
+        let known: Known = match bits {
+            1536 => BN_get_rfc3526_prime_1536,
+            2048 => BN_get_rfc3526_prime_2048,
+            3072 => BN_get_rfc3526_prime_3072,
+            4096 => BN_get_rfc3526_prime_4096,
+            6144 => BN_get_rfc3526_prime_6144,
+            8192 => BN_get_rfc3526_prime_8192,
+            1024..2048 => return Self::search(bits, stop),
+            _ => return Err(Error::UnsupportedKeySize),
+        };
+        // SAFETY: null asks for a new number, which the caller owns.
+        let prime = unsafe { Owned::new(known(ptr::null_mut()), OUT_OF_MEMORY) }?;
+        // SAFETY: the number is valid.
+        let prime = unsafe { number_bytes(prime.as_ptr()) };
+        Ok(Self { prime: prime.to_vec(), base: vec![2] })
+    }
+
+    fn search(bits: u32, stop: Stop<'_>) -> Result<Self> {
+        // SAFETY: a constructor without arguments; the caller owns the result.
+        let dh = unsafe { Owned::new(DH_new(), OUT_OF_MEMORY) }?;
+        let failed = Error::Internal("a Diffie-Hellman group could not be generated");
+        // SAFETY: object and callback are valid.
+        search::run(stop, failed, |callback| unsafe {
+            DH_generate_parameters_ex(dh.as_ptr(), bits as c_int, DH_GENERATOR_2, callback)
+        })?;
+        let mut p: *const BIGNUM = ptr::null();
+        // SAFETY: the object is valid and has a prime, which lives as long as it.
+        let prime = unsafe {
+            DH_get0_pqg(dh.as_ptr(), &mut p, ptr::null_mut(), ptr::null_mut());
+            number_bytes(p)
+        };
+        Ok(Self { prime: prime.to_vec(), base: vec![2] })
     }
 
     /// The prime.
@@ -178,6 +223,9 @@ impl fmt::Debug for DhPrivateKey {
         f.debug_struct("DhPrivateKey").finish_non_exhaustive()
     }
 }
+
+/// Gives one of the known primes.
+type Known = unsafe extern "C" fn(*mut BIGNUM) -> *mut BIGNUM;
 
 const GROUP: Error = Error::InvalidKey("the prime or the base is out of range");
 

@@ -16,6 +16,7 @@ use crate::dh::{DhGroup, DhPrivateKey};
 use crate::error::{Error, Result};
 use crate::ffi::{OUT_OF_MEMORY, Owned, check, number, number_bytes, number_bytes_padded};
 use crate::random;
+use crate::search::{self, Stop};
 
 /// The numbers that many keys may share; all are big-endian and unsigned. That the primes are
 /// primes is the business of whoever chose them.
@@ -49,33 +50,35 @@ impl DsaParameters {
         Ok(Self { prime: prime.to_vec(), subprime: subprime.to_vec(), base: base.to_vec() })
     }
 
-    /// Draws new parameters with a prime of 1024, 2048 or 3072 bits and a subprime of 160 bits, from
-    /// 2048 on 256. This takes seconds.
+    /// Draws new parameters with a prime of 1024 to 3072 bits, in steps of 64, and a subprime of 160
+    /// bits, from 2048 on 256. This takes seconds.
     ///
     /// # Errors
     ///
-    /// [`Error::UnsupportedKeySize`].
-    pub fn generate(bits: u32) -> Result<Self> {
-        if !matches!(bits, 1024 | 2048 | 3072) {
+    /// [`Error::UnsupportedKeySize`], [`Error::Stopped`].
+    pub fn generate(bits: u32, stop: Stop<'_>) -> Result<Self> {
+        if !(1024..=3072).contains(&bits) || bits % 64 != 0 {
             return Err(Error::UnsupportedKeySize);
         }
         // SAFETY: a constructor without arguments; the caller owns the result.
         let dsa = unsafe { Owned::new(DSA_new(), OUT_OF_MEMORY) }?;
         let (mut p, mut q, mut g): (*const BIGNUM, *const BIGNUM, *const BIGNUM) =
             (ptr::null(), ptr::null(), ptr::null());
-        // SAFETY: the object is valid, and null means: no seed given, no counters wanted, no
-        // callback. The numbers live as long as the object.
-        unsafe {
-            let returned = DSA_generate_parameters_ex(
+        let failed = Error::Internal("DSA parameters could not be generated");
+        // SAFETY: object and callback are valid, and null means: no seed given, no counters wanted.
+        search::run(stop, failed, |callback| unsafe {
+            DSA_generate_parameters_ex(
                 dsa.as_ptr(),
                 bits as c_uint,
                 ptr::null(),
                 0,
                 ptr::null_mut(),
                 ptr::null_mut(),
-                ptr::null_mut(),
-            );
-            check(returned, Error::Internal("DSA parameters could not be generated"))?;
+                callback,
+            )
+        })?;
+        // SAFETY: the object is valid, and the numbers live as long as it.
+        unsafe {
             DSA_get0_pqg(dsa.as_ptr(), &mut p, &mut q, &mut g);
             Self::new(&number_bytes(p), &number_bytes(q), &number_bytes(g))
         }

@@ -38,6 +38,9 @@ pub enum Error {
     /// purpose.
     #[error("the data is not authentic: it was changed, or belongs to another key or context")]
     Unauthentic,
+    /// Whoever waited for a search no longer does.
+    #[error("no prime was found in the time that there was; ask for a smaller one, or again")]
+    Stopped,
     /// AWS-LC refused something that the checks before the call should have made impossible, or ran
     /// out of memory.
     #[error("the cryptographic library failed: {0}")]

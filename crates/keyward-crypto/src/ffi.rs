@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use aws_lc_sys::{
-    BIGNUM, BN_bin2bn, BN_bn2bin, BN_bn2bin_padded, BN_clear_free, BN_num_bytes, CBB, CBB_cleanup,
+    BIGNUM, BN_GENCB, BN_GENCB_free, BN_bin2bn, BN_bn2bin, BN_bn2bin_padded, BN_clear_free, BN_num_bytes, CBB, CBB_cleanup,
     CBB_finish, CBB_init, CBS, CBS_init, CBS_len, CMAC_CTX, CMAC_CTX_free, CRYPTO_memcmp, DH,
     DH_free, DSA, DSA_SIG, DSA_SIG_free, DSA_free, EC_KEY, EC_KEY_free, EC_POINT, EC_POINT_free,
     ECDSA_SIG, ECDSA_SIG_free, ERR_clear_error, EVP_CIPHER_CTX, EVP_CIPHER_CTX_free, EVP_MD_CTX,
@@ -84,6 +84,7 @@ macro_rules! freed_by {
 
 freed_by! {
     BIGNUM => BN_clear_free,
+    BN_GENCB => BN_GENCB_free,
     CMAC_CTX => CMAC_CTX_free,
     DH => DH_free,
     DSA => DSA_free,

@@ -117,7 +117,9 @@ fn cipher(key: &BlockKey) -> Result<*const EVP_CIPHER> {
             Cipher::Aes128 => EVP_aes_128_gcm(),
             Cipher::Aes192 => EVP_aes_192_gcm(),
             Cipher::Aes256 => EVP_aes_256_gcm(),
-            Cipher::TripleDes => return Err(Error::InvalidKey("GCM takes an AES key")),
+            Cipher::TripleDes | Cipher::Des => {
+                return Err(Error::InvalidKey("GCM takes an AES key"));
+            }
         }
     })
 }

@@ -39,6 +39,7 @@ pub mod ml_kem;
 pub mod password;
 pub mod random;
 pub mod rsa;
+mod search;
 pub mod stream;
 pub mod wrap;
 pub mod x25519;
@@ -60,5 +61,6 @@ pub use crate::ml_kem::{MlKem, MlKemPrivateKey, MlKemPublicKey};
 pub use crate::rsa::{
     RsaPrimeComponents, RsaPrimes, RsaPrivateComponents, RsaPrivateKey, RsaPublicKey,
 };
+pub use crate::search::Stop;
 pub use crate::stream::{STREAM_OVERHEAD, StreamOpener, StreamSealer};
 pub use crate::x25519::{X25519PrivateKey, X25519PublicKey};

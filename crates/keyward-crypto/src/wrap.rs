@@ -10,7 +10,7 @@ use aws_lc_sys::{
 };
 use zeroize::Zeroizing;
 
-use crate::block::{BlockKey, Cipher, Direction};
+use crate::block::{BlockKey, Direction};
 use crate::error::{Error, Result};
 use crate::ffi::{check, failed};
 
@@ -129,7 +129,7 @@ struct Schedule(Box<AES_KEY>);
 
 impl Schedule {
     fn new(key: &BlockKey, direction: Direction) -> Result<Self> {
-        if key.cipher() == Cipher::TripleDes {
+        if !key.is_aes() {
             return Err(Error::InvalidKey("AES key wrap takes an AES key"));
         }
         let set_up = match direction {

@@ -252,12 +252,12 @@ fn dsa_signs_and_agrees_with_itself() {
 
 #[test]
 fn dsa_parameters_are_made_to_measure() {
-    let parameters = DsaParameters::generate(1024).unwrap();
+    let parameters = DsaParameters::generate(1024, &|| false).unwrap();
     assert_eq!((parameters.prime().len(), parameters.subprime().len()), (128, 20));
     let key = DsaPrivateKey::generate(&parameters).unwrap();
     let signature = key.sign(&[1; 20]).unwrap();
     assert_eq!(key.public().unwrap().verify(&[1; 20], &signature), Ok(()));
-    assert_eq!(DsaParameters::generate(1000), Err(Error::UnsupportedKeySize));
+    assert_eq!(DsaParameters::generate(1000, &|| false), Err(Error::UnsupportedKeySize));
 }
 
 #[test]

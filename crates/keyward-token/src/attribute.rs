@@ -354,6 +354,13 @@ pub fn is_secret(attribute: u64) -> bool {
     )
 }
 
+/// The length of a number without leading zeros, in bits.
+pub(crate) fn bits(number: &[u8]) -> u64 {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    let number = &number[zeros..];
+    number.first().map_or(0, |first| 8 * number.len() as u64 - u64::from(first.leading_zeros()))
+}
+
 /// CKR_ATTRIBUTE_VALUE_INVALID for `attribute`.
 #[must_use]
 pub fn value_invalid(attribute: u64) -> Error {

@@ -19,6 +19,7 @@ mod encapsulation;
 mod generation;
 mod hsm;
 mod made;
+mod parameters;
 mod secret;
 mod wrapping;
 
@@ -27,6 +28,7 @@ pub use self::encapsulation::{encapsulated, may_decapsulate, may_encapsulate};
 pub use self::generation::{generate_key_pair, generate_secret_key};
 pub use self::hsm::{Draft, OF_EACH_KEY, adopt, bring};
 pub use self::made::Wanted;
+pub use self::parameters::{Domain, makes_parameters};
 pub use self::wrapping::{may_unwrap, may_wrap, unwrap};
 
 /// Who makes or changes an object.
@@ -83,6 +85,7 @@ pub fn create(template: Attributes, author: Author) -> Result<Object> {
             secret::create(&mut attributes)?;
             made_elsewhere(&mut attributes);
         }
+        CKO_DOMAIN_PARAMETERS => parameters::create(&mut attributes)?,
         _ => return Err(value_invalid(CKA_CLASS)),
     }
     Object::from_attributes(attributes)

@@ -32,6 +32,20 @@ impl Operation {
         )
     }
 
+    /// Whether it takes up to a minute by its nature, not because the service is busy: RSA keys and
+    /// domain parameters are searched for.
+    #[must_use]
+    pub fn takes_long(&self) -> bool {
+        /// CKM_DSA_PARAMETER_GEN and CKM_DH_PKCS_PARAMETER_GEN.
+        const PARAMETERS: [u64; 2] = [0x2000, 0x2001];
+
+        match self {
+            Self::GenerateKeyPair(_) => true,
+            Self::GenerateKey(generate) => PARAMETERS.contains(&generate.mechanism),
+            _ => false,
+        }
+    }
+
     /// Overwrites what is secret in it: PINs, and the parts of keys.
     pub fn wipe(&mut self) {
         match self {

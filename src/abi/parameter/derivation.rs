@@ -1,7 +1,7 @@
 //! The parameters of mechanisms that derive keys.
 
 use cryptoki_sys::*;
-use keyward_token::mechanism::{DataField, Derived, Parameter, Salt};
+use keyward_token::mechanism::{BlockCipher, DataField, Derived, Parameter, Salt};
 use zeroize::Zeroizing;
 
 use super::super::arguments::bytes;
@@ -48,7 +48,14 @@ pub(super) unsafe fn read(derived: Derived, mechanism: &CK_MECHANISM) -> Result<
             // SAFETY: as above.
             Parameter::Encryption { iv: None, data: unsafe { string_data(mechanism) }? }
         }
-        Derived::Encryption { cbc: true, .. } => {
+        Derived::Encryption { cbc: true, cipher: BlockCipher::TripleDes | BlockCipher::Des } => {
+            // SAFETY: as above.
+            let cbc: CK_DES_CBC_ENCRYPT_DATA_PARAMS = unsafe { structure(mechanism) }?;
+            // SAFETY: as above.
+            let data = unsafe { bytes(cbc.pData, cbc.length) }?.to_vec().into();
+            Parameter::Encryption { iv: Some(cbc.iv.to_vec()), data }
+        }
+        Derived::Encryption { cbc: true, cipher: BlockCipher::Aes } => {
             // SAFETY: as above.
             let cbc: CK_AES_CBC_ENCRYPT_DATA_PARAMS = unsafe { structure(mechanism) }?;
             // SAFETY: as above.

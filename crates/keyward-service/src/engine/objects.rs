@@ -1,7 +1,9 @@
 //! Objects: made, copied, changed, destroyed.
 
+use std::time::Instant;
+
 use cryptoki_sys::{CKM_DH_PKCS_KEY_PAIR_GEN, CKM_RSA_PKCS_KEY_PAIR_GEN};
-use keyward_token::rules::{self, Draft};
+use keyward_token::rules::{self, Domain, Draft};
 use keyward_token::{Attributes, Object, Stage};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
@@ -10,7 +12,7 @@ use prost::Message;
 use super::access::Access;
 use super::hsm::Effects;
 use super::pins::DONE;
-use super::repeat::{Changes, Plan};
+use super::repeat::{Changes, Plan, answer_by};
 use super::sealed::{Owner, encode};
 use super::{Call, Engine, malformed};
 use crate::id::Id;
@@ -88,6 +90,13 @@ impl Engine {
             let id = keyward_crypto::random::bytes();
             let draft = Draft::secret(generate.mechanism, template, id)?;
             self.make(&hsm, draft, &mut effects, call.deadline).await?.1
+        } else if rules::makes_parameters(generate.mechanism) {
+            let domain = Domain::new(generate.mechanism, template)?;
+            let until = answer_by(call);
+            let stop = move || Instant::now() >= until;
+            self.workers
+                .run_slow(call.identity.uid, call.deadline, move || domain.generate(&stop))
+                .await?
         } else {
             rules::generate_secret_key(generate.mechanism, template)?
         };

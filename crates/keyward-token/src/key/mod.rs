@@ -205,6 +205,7 @@ pub fn from_crypto(error: CryptoError) -> Error {
         CryptoError::SignatureInvalid => ErrorCode::SignatureInvalid,
         CryptoError::SignatureLength => ErrorCode::SignatureLenRange,
         CryptoError::ParameterInvalid(_) => ErrorCode::MechanismParamInvalid,
+        CryptoError::Stopped => ErrorCode::Unavailable,
         CryptoError::Internal(_) => ErrorCode::Internal,
     };
     Error::new(code, error.to_string())

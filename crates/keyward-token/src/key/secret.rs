@@ -89,12 +89,18 @@ impl SecretKey {
         };
         let mut value = Zeroizing::new(vec![0; length]);
         keyward_crypto::random::fill(&mut value);
-        if matches!(key_type, CKK_DES2 | CKK_DES3) {
-            for byte in value.iter_mut() {
+        let mut key = Self { key_type, value };
+        key.set_parity();
+        Ok(key)
+    }
+
+    /// Gives each byte of a DES key odd parity; leaves other keys as they are.
+    pub(crate) fn set_parity(&mut self) {
+        if matches!(self.key_type, CKK_DES | CKK_DES2 | CKK_DES3) {
+            for byte in self.value.iter_mut() {
                 *byte ^= u8::from(byte.count_ones() % 2 == 0);
             }
         }
-        Ok(Self { key_type, value })
     }
 
     /// CKA_KEY_TYPE.
@@ -242,7 +248,7 @@ impl SecretKey {
     fn aes(&self) -> Result<BlockKey> {
         match self.block_key()? {
             (BlockCipher::Aes, key) => Ok(key),
-            (BlockCipher::TripleDes, _) => Err(type_inconsistent("an AES key")),
+            (BlockCipher::TripleDes | BlockCipher::Des, _) => Err(type_inconsistent("an AES key")),
         }
     }
 
@@ -258,6 +264,7 @@ impl SecretKey {
     fn block_key(&self) -> Result<(BlockCipher, BlockKey)> {
         match self.key_type {
             CKK_AES => BlockKey::aes(&self.value).map(|key| (BlockCipher::Aes, key)),
+            CKK_DES => BlockKey::des(&self.value).map(|key| (BlockCipher::Des, key)),
             CKK_DES2 | CKK_DES3 => {
                 BlockKey::triple_des(&self.value).map(|key| (BlockCipher::TripleDes, key))
             }
@@ -298,6 +305,7 @@ impl Lengths {
 pub(crate) fn lengths(key_type: u64) -> Option<Lengths> {
     Some(match key_type {
         CKK_AES => Lengths::Aes,
+        CKK_DES => Lengths::Only(8),
         CKK_DES2 => Lengths::Only(16),
         CKK_DES3 => Lengths::Only(24),
         CKK_GENERIC_SECRET | CKK_HKDF => Lengths::Any,

@@ -8,7 +8,7 @@ use keyward_wire::{Error, ErrorCode, Result};
 
 use super::{
     BlockMode, DerivationScheme, Derived, EncryptionScheme, Family, ModeName, SignatureScheme,
-    WrappingScheme, find,
+    WrappingScheme, find, parameter_invalid,
 };
 
 /// The mechanism of a signature or code: the one that the request names, if it makes such a scheme
@@ -89,7 +89,7 @@ pub fn of_wrapping(named: Option<u64>, scheme: &WrappingScheme) -> Result<u64> {
 /// # Errors
 /// As [`of_signature`].
 pub fn of_derivation(named: Option<u64>, scheme: &DerivationScheme) -> Result<u64> {
-    let digest;
+    let of_family;
     let numbers: &[u64] = match scheme {
         DerivationScheme::Ecdh { .. } => &[CKM_ECDH1_DERIVE, CKM_ECDH1_COFACTOR_DERIVE],
         DerivationScheme::Dh { .. } => &[CKM_DH_PKCS_DERIVE],
@@ -103,13 +103,19 @@ pub fn of_derivation(named: Option<u64>, scheme: &DerivationScheme) -> Result<u6
         DerivationScheme::Xor(_) => &[CKM_XOR_BASE_AND_DATA],
         DerivationScheme::Extract(_) => &[CKM_EXTRACT_KEY_FROM_KEY],
         DerivationScheme::Digest(hash) => {
-            digest = [family_number(|family| family == Family::Derivation(Derived::Digest(*hash)))];
-            &digest
+            let derived = Derived::Digest(*hash);
+            of_family = [family_number(|family| family == Family::Derivation(derived))];
+            &of_family
         }
-        DerivationScheme::Encryption { scheme, .. } => match scheme {
-            EncryptionScheme::Block { mode: BlockMode::Ecb, .. } => &[CKM_AES_ECB_ENCRYPT_DATA],
-            _ => &[CKM_AES_CBC_ENCRYPT_DATA],
-        },
+        DerivationScheme::Encryption { scheme, .. } => {
+            let EncryptionScheme::Block { cipher, mode } = scheme else {
+                return Err(parameter_invalid("how the data are encrypted is not known"));
+            };
+            let cbc = matches!(mode, BlockMode::Cbc { .. });
+            let derived = Derived::Encryption { cipher: *cipher, cbc };
+            of_family = [family_number(|family| family == Family::Derivation(derived))];
+            &of_family
+        }
         DerivationScheme::TlsPrf { length: None, .. } => &[CKM_TLS12_KDF, CKM_TLS_KDF],
         DerivationScheme::TlsPrf { label, .. } if label.starts_with(b"extended") => {
             &[CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH]

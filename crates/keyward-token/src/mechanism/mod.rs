@@ -55,6 +55,8 @@ pub enum Family {
     PairGeneration(u64),
     /// Makes a secret key of this type, CKK_AES and the like.
     SecretGeneration(u64),
+    /// Makes domain parameters for keys of this type, CKK_DSA or CKK_DH.
+    ParameterGeneration(u64),
     /// PKCS#1 v1.5; with a hash it digests the data itself.
     RsaPkcs(Option<Hash>),
     /// RSASSA-PSS; with a hash it digests the data itself.
@@ -116,6 +118,7 @@ pub enum Family {
 pub enum BlockCipher {
     Aes,
     TripleDes,
+    Des,
 }
 
 /// A block cipher's mode, by its name.
@@ -176,6 +179,7 @@ impl BlockCipher {
         match self {
             Self::Aes => key_type == CKK_AES,
             Self::TripleDes => matches!(key_type, CKK_DES2 | CKK_DES3),
+            Self::Des => key_type == CKK_DES,
         }
     }
 
@@ -184,7 +188,7 @@ impl BlockCipher {
     pub fn block_length(self) -> usize {
         match self {
             Self::Aes => 16,
-            Self::TripleDes => 8,
+            Self::TripleDes | Self::Des => 8,
         }
     }
 }

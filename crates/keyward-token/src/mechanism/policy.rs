@@ -19,7 +19,7 @@ pub enum Policy {
     /// What NIST approves: no signature with SHA-1, no encryption by PKCS#1 v1.5, nothing below 112
     /// bits, no curve but NIST's and Edwards's.
     Fips,
-    /// Old things too: MD5, Triple DES, DSA, Diffie-Hellman, RSA from 1024 bits.
+    /// Old things too: MD5, DES and Triple DES, DSA, Diffie-Hellman, RSA from 1024 bits.
     Compat,
 }
 
@@ -128,6 +128,7 @@ impl Policy {
         let size = match offer.mechanism.family {
             Family::PairGeneration(CKK_RSA) => template.number(CKA_MODULUS_BITS),
             Family::SecretGeneration(_) => template.number(CKA_VALUE_LEN),
+            Family::ParameterGeneration(_) => template.number(CKA_PRIME_BITS),
             _ => None,
         };
         if size.is_some_and(|size| size < offer.min_key_size) {
@@ -154,7 +155,7 @@ impl Policy {
         let short = |why: String| Err(Error::new(ErrorCode::KeySizeRange, why));
         match key_type {
             CKK_RSA => {
-                let bits = attributes.bytes(CKA_MODULUS).map_or(0, bits);
+                let bits = attributes.bytes(CKA_MODULUS).map_or(0, attribute::bits);
                 // What was signed long ago may still be verified.
                 let old = self == Self::Default && object.class() == CKO_PUBLIC_KEY;
                 if bits < self.smallest_rsa() && !old {
@@ -174,7 +175,9 @@ impl Policy {
                     ));
                 }
             }
-            CKK_DSA | CKK_DH | CKK_DES2 | CKK_DES3 | CKK_MD5_HMAC if self != Self::Compat => {
+            CKK_DSA | CKK_DH | CKK_DES | CKK_DES2 | CKK_DES3 | CKK_MD5_HMAC
+                if self != Self::Compat =>
+            {
                 return Err(Error::new(
                     ErrorCode::MechanismInvalid,
                     format!("keys of this type are not kept under the policy {}", self.name()),
@@ -234,13 +237,6 @@ impl From<Policy> for wire::Policy {
     }
 }
 
-/// The length of a number without leading zeros, in bits.
-fn bits(number: &[u8]) -> u64 {
-    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
-    let number = &number[zeros..];
-    number.first().map_or(0, |first| 8 * number.len() as u64 - u64::from(first.leading_zeros()))
-}
-
 /// The flags of a mechanism that stand for a use.
 fn flags_of(usage: u64) -> u64 {
     match usage {
@@ -276,10 +272,15 @@ fn is_old(family: Family) -> bool {
     matches!(
         family,
         Family::PairGeneration(CKK_DSA | CKK_DH)
-            | Family::SecretGeneration(CKK_DES2 | CKK_DES3)
+            | Family::SecretGeneration(CKK_DES | CKK_DES2 | CKK_DES3)
+            | Family::ParameterGeneration(_)
             | Family::Dsa(_)
             | Family::Derivation(Derived::Dh)
-            | Family::Block { cipher: BlockCipher::TripleDes, .. }
+            | Family::Block { cipher: BlockCipher::TripleDes | BlockCipher::Des, .. }
+            | Family::Derivation(Derived::Encryption {
+                cipher: BlockCipher::TripleDes | BlockCipher::Des,
+                ..
+            })
             | Family::Cmac { cipher: BlockCipher::TripleDes, .. }
     ) || hash_of(family) == Some(Hash::Md5)
 }

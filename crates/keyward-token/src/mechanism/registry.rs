@@ -15,6 +15,7 @@ const DSA: (u64, u64) = (1024, 3072);
 const DH: (u64, u64) = (1024, 8192);
 const AES: (u64, u64) = (16, 32);
 const DES2: (u64, u64) = (16, 16);
+const DES1: (u64, u64) = (8, 8);
 const DES: (u64, u64) = (16, 24);
 const DES3: (u64, u64) = (24, 24);
 const SECRET: (u64, u64) = (1, 1 << 16);
@@ -56,6 +57,14 @@ const fn aes(mode: ModeName) -> Family {
 
 const fn triple_des(mode: ModeName) -> Family {
     Family::Block { cipher: BlockCipher::TripleDes, mode }
+}
+
+const fn des(mode: ModeName) -> Family {
+    Family::Block { cipher: BlockCipher::Des, mode }
+}
+
+const fn encrypted(cipher: BlockCipher, cbc: bool) -> Family {
+    Family::Derivation(Derived::Encryption { cipher, cbc })
 }
 
 /// Every mechanism that works from end to end, in the order in which it is listed.
@@ -167,6 +176,14 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_DES3_ECB triple_des(ModeName::Ecb), DES, CRYPT | WRAP, false;
     CKM_DES3_CBC triple_des(ModeName::Cbc), DES, CRYPT | WRAP, false;
     CKM_DES3_CBC_PAD triple_des(ModeName::CbcPad), DES, CRYPT | WRAP, false;
+    CKM_DES3_ECB_ENCRYPT_DATA encrypted(BlockCipher::TripleDes, false), DES, CKF_DERIVE, false;
+    CKM_DES3_CBC_ENCRYPT_DATA encrypted(BlockCipher::TripleDes, true), DES, CKF_DERIVE, false;
+    CKM_DES_KEY_GEN Family::SecretGeneration(CKK_DES), DES1, CKF_GENERATE, false;
+    CKM_DES_ECB des(ModeName::Ecb), DES1, CRYPT | WRAP, false;
+    CKM_DES_CBC des(ModeName::Cbc), DES1, CRYPT | WRAP, false;
+    CKM_DES_CBC_PAD des(ModeName::CbcPad), DES1, CRYPT | WRAP, false;
+    CKM_DES_ECB_ENCRYPT_DATA encrypted(BlockCipher::Des, false), DES1, CKF_DERIVE, false;
+    CKM_DES_CBC_ENCRYPT_DATA encrypted(BlockCipher::Des, true), DES1, CKF_DERIVE, false;
     CKM_EC_MONTGOMERY_KEY_PAIR_GEN
         Family::PairGeneration(CKK_EC_MONTGOMERY), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS,
         false;
@@ -199,12 +216,8 @@ pub const REGISTRY: &[Mechanism] = registry! {
         Family::Derivation(Derived::Digest(Hash::Sha3_384)), SECRET, CKF_DERIVE, false;
     CKM_SHA3_512_KEY_DERIVATION
         Family::Derivation(Derived::Digest(Hash::Sha3_512)), SECRET, CKF_DERIVE, false;
-    CKM_AES_ECB_ENCRYPT_DATA
-        Family::Derivation(Derived::Encryption { cipher: BlockCipher::Aes, cbc: false }), AES,
-        CKF_DERIVE, false;
-    CKM_AES_CBC_ENCRYPT_DATA
-        Family::Derivation(Derived::Encryption { cipher: BlockCipher::Aes, cbc: true }), AES,
-        CKF_DERIVE, false;
+    CKM_AES_ECB_ENCRYPT_DATA encrypted(BlockCipher::Aes, false), AES, CKF_DERIVE, false;
+    CKM_AES_CBC_ENCRYPT_DATA encrypted(BlockCipher::Aes, true), AES, CKF_DERIVE, false;
     CKM_TLS12_MASTER_KEY_DERIVE Family::Derivation(Derived::Tls12Master), SECRET, CKF_DERIVE, false;
     CKM_TLS12_MASTER_KEY_DERIVE_DH
         Family::Derivation(Derived::Tls12Master), SECRET, CKF_DERIVE, false;
@@ -234,6 +247,8 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_ML_KEM Family::MlKem, ML_KEM, CKF_ENCAPSULATE | CKF_DECAPSULATE, false;
     CKM_DSA_KEY_PAIR_GEN Family::PairGeneration(CKK_DSA), DSA, CKF_GENERATE_KEY_PAIR, false;
     CKM_DH_PKCS_KEY_PAIR_GEN Family::PairGeneration(CKK_DH), DH, CKF_GENERATE_KEY_PAIR, false;
+    CKM_DSA_PARAMETER_GEN Family::ParameterGeneration(CKK_DSA), DSA, CKF_GENERATE, false;
+    CKM_DH_PKCS_PARAMETER_GEN Family::ParameterGeneration(CKK_DH), DH, CKF_GENERATE, false;
     CKM_DSA Family::Dsa(None), DSA, SIGN, false;
     CKM_DSA_SHA1 Family::Dsa(Some(Hash::Sha1)), DSA, SIGN, false;
     CKM_DSA_SHA224 Family::Dsa(Some(Hash::Sha224)), DSA, SIGN, false;

@@ -46,6 +46,7 @@ pub(super) fn cipher_to_wire(cipher: BlockCipher) -> i32 {
     (match cipher {
         BlockCipher::Aes => wire::BlockCipher::Aes,
         BlockCipher::TripleDes => wire::BlockCipher::TripleDes,
+        BlockCipher::Des => wire::BlockCipher::Des,
     }) as i32
 }
 
@@ -53,6 +54,7 @@ pub(super) fn cipher_from_wire(cipher: i32) -> Result<BlockCipher> {
     match wire::BlockCipher::try_from(cipher) {
         Ok(wire::BlockCipher::Aes) => Ok(BlockCipher::Aes),
         Ok(wire::BlockCipher::TripleDes) => Ok(BlockCipher::TripleDes),
+        Ok(wire::BlockCipher::Des) => Ok(BlockCipher::Des),
         Ok(wire::BlockCipher::Unspecified) | Err(_) => {
             Err(parameter_invalid("the block cipher is not one that is offered"))
         }

@@ -105,6 +105,16 @@ pub(super) fn only_known(template: &Attributes, class: u64) -> Result<()> {
                             | CKA_ALWAYS_AUTHENTICATE
                     )
             }
+            CKO_DOMAIN_PARAMETERS => matches!(
+                attribute,
+                CKA_KEY_TYPE
+                    | CKA_LOCAL
+                    | CKA_PRIME
+                    | CKA_SUBPRIME
+                    | CKA_BASE
+                    | CKA_PRIME_BITS
+                    | CKA_SUBPRIME_BITS
+            ),
             CKO_SECRET_KEY => {
                 key_common
                     || matches!(

@@ -71,5 +71,5 @@ pub fn derive(
             "keys of that type have not the length that comes out; CKA_VALUE_LEN says another",
         ));
     }
-    wanted.secret(&value)
+    wanted.derived_secret(&value)
 }

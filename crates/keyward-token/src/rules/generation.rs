@@ -194,4 +194,6 @@ pub(super) fn for_generation(
 fn is_made_by_generation(class: u64, attribute: u64) -> bool {
     matches!(attribute, CKA_MODULUS | CKA_EC_POINT | CKA_PUBLIC_KEY_INFO | CKA_VALUE)
         || (class == CKO_PRIVATE_KEY && attribute::is_secret(attribute))
+        || (class == CKO_DOMAIN_PARAMETERS
+            && matches!(attribute, CKA_PRIME | CKA_SUBPRIME | CKA_BASE))
 }

@@ -188,6 +188,16 @@ impl Wanted {
             && lengths(self.key_type()).is_some_and(|lengths| lengths.contain(length))
     }
 
+    /// The secret key with this value that was derived: a DES key gets odd parity.
+    ///
+    /// # Errors
+    /// As [`secret`](Self::secret).
+    pub(super) fn derived_secret(self, value: &[u8]) -> Result<Object> {
+        let mut key = SecretKey::new(self.key_type(), value)?;
+        key.set_parity();
+        self.secret(key.value())
+    }
+
     /// The secret key with this value.
     ///
     /// # Errors
