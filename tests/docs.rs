@@ -207,6 +207,12 @@ digest or under a context. ML-DSA and ML-KEM come in the three sets of each stan
 their public keys in bytes. ML-DSA signatures are hedged; CKH_DETERMINISTIC_REQUIRED is refused. Of an ML-DSA message only
 FIPS 204's mu, 64 bytes, goes to the service. An ECDSA signature is r || s, each as long as the curve's field (66 bytes for P-521).
 
+CKM_DES_* are for old programs and for test suites alone: 56 bits keep nothing secret. C_GenerateKey makes domain parameters
+(CKO_DOMAIN_PARAMETERS) by CKM_DSA_PARAMETER_GEN and CKM_DH_PKCS_PARAMETER_GEN, in the service, within a minute or not at all: DSA
+primes of 1024 to 3072 bits in steps of 64, with a subprime of 160 bits and from 2048 on 256 (FIPS 186-4's 224 is not made, and
+imported); Diffie-Hellman safe primes with the base 2, of 1536, 2048, 3072, 4096, 6144 and 8192 bits those of RFC 3526, of other
+sizes below 2048 new ones.
+
 What happens where: digests, verification and encryption with public keys are done inside the module. For a signature by a
 mechanism with a hash the module makes the digest and sends only that. HMAC, CMAC and AES with a key of the token need the
 data: ECB, CBC and CTR work in steps of 512 KiB, and whatever comes in parts is answered part by part; GCM, CCM and

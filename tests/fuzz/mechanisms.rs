@@ -202,7 +202,10 @@ impl Draw<'_> {
                 let (data, length) = self.data(32);
                 self.given(CK_KEY_DERIVATION_STRING_DATA { pData: data, ulLen: length })
             }
-            Derived::Encryption { cbc: true, cipher: BlockCipher::TripleDes | BlockCipher::Des } => {
+            Derived::Encryption {
+                cbc: true,
+                cipher: BlockCipher::TripleDes | BlockCipher::Des,
+            } => {
                 let (data, length) = self.data(32);
                 self.given(CK_DES_CBC_ENCRYPT_DATA_PARAMS { iv: [7; 8], pData: data, length })
             }

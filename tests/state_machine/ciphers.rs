@@ -156,9 +156,8 @@ fn aes_says_what_openssl_says_wherever_the_key_is() {
     });
 }
 
-/// Test cases 4 of the GCM specification and 1 of NIST SP 800-38C.
 #[test]
-fn triple_des_says_what_openssl_says_wherever_the_key_is() {
+fn des_and_triple_des_say_what_openssl_says_wherever_the_key_is() {
     alone(|| {
         let service = service();
         service.admin(&["token", "set-policy", TOKEN, "compat"]);
@@ -171,22 +170,29 @@ fn triple_des_says_what_openssl_says_wherever_the_key_is() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let data = [3; 1000];
         openssl.file("data", &data);
-        for (number, iv, name) in [
-            (CKM_DES3_ECB, &[][..], "-des-ede3"),
-            (CKM_DES3_CBC, &IV[..8], "-des-ede3-cbc"),
-            (CKM_DES3_CBC_PAD, &IV[..8], "-des-ede3-cbc"),
+        // DES is Triple DES with one key three times.
+        let one = bytes[..8].repeat(3);
+        for (number, kind, iv, name) in [
+            (CKM_DES3_ECB, CKK_DES3, &[][..], "-des-ede3"),
+            (CKM_DES3_CBC, CKK_DES3, &IV[..8], "-des-ede3-cbc"),
+            (CKM_DES3_CBC_PAD, CKK_DES3, &IV[..8], "-des-ede3-cbc"),
+            (CKM_DES_ECB, CKK_DES, &[], "-des-ede3"),
+            (CKM_DES_CBC, CKK_DES, &IV[..8], "-des-ede3-cbc"),
+            (CKM_DES_CBC_PAD, CKK_DES, &IV[..8], "-des-ede3-cbc"),
         ] {
-            let (key, vector) = (hex(&bytes), hex(iv));
+            let (value, theirs) =
+                if kind == CKK_DES { (&bytes[..8], &one) } else { (&bytes[..], &bytes) };
+            let (key, vector) = (hex(theirs), hex(iv));
             let mut arguments = vec!["enc", name, "-K", &key, "-in", "data"];
             if !iv.is_empty() {
                 arguments.extend(["-iv", &vector]);
             }
-            if number != CKM_DES3_CBC_PAD {
+            if !matches!(number, CKM_DES3_CBC_PAD | CKM_DES_CBC_PAD) {
                 arguments.push("-nopad");
             }
             let expected = openssl.run(&arguments).unwrap();
             for place in PLACES {
-                let key = module.create(session, secret(CKK_DES3, &bytes, place)).unwrap();
+                let key = module.create(session, secret(kind, value, place)).unwrap();
                 let mut parameter = iv.to_vec();
                 let mut m = with(number, &mut parameter);
                 let done = run(&module, session, true, &mut m, key, &data, Some(100)).unwrap();
@@ -195,9 +201,19 @@ fn triple_des_says_what_openssl_says_wherever_the_key_is() {
                 assert!(back == data, "{number:#x} {place:?} decrypts wrongly");
             }
         }
+        for (number, kind, length) in
+            [(CKM_DES_KEY_GEN, CKK_DES, 8), (CKM_DES3_KEY_GEN, CKK_DES3, 24)]
+        {
+            let readable = Template::new().flag(CKA_SENSITIVE, false).flag(CKA_EXTRACTABLE, true);
+            let key = module.generate_key(session, number, readable).unwrap();
+            let value = module.get(session, key, CKA_VALUE).unwrap();
+            assert_eq!(value.len(), length, "{kind:#x}");
+            assert!(value.iter().all(|byte| byte.count_ones() % 2 == 1), "odd parity");
+        }
     });
 }
 
+/// Test cases 4 of the GCM specification and 1 of NIST SP 800-38C.
 #[test]
 fn gcm_and_ccm_say_what_their_standards_say() {
     alone(|| {

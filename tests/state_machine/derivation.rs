@@ -450,6 +450,82 @@ fn simple_derivations_are_what_they_say() {
     });
 }
 
+/// What a DES key encrypts is a key; as a DES key it gets odd parity.
+#[test]
+fn des_keys_derive_what_openssl_encrypts() {
+    alone(|| {
+        let service = service();
+        service.admin(&["token", "set-policy", TOKEN, "compat"]);
+        let module = Module::initialized();
+        let session = module.user();
+        let openssl = OpenSsl::new();
+        let data: Vec<u8> = (0..24).collect();
+        openssl.file("blocks", &data);
+        let triple: Vec<u8> = KEY[..24].to_vec();
+        for (kind, value, theirs, numbers) in [
+            (
+                CKK_DES3,
+                &triple[..],
+                triple.clone(),
+                [CKM_DES3_ECB_ENCRYPT_DATA, CKM_DES3_CBC_ENCRYPT_DATA],
+            ),
+            (
+                CKK_DES2,
+                &triple[..16],
+                [&triple[..16], &triple[..8]].concat(),
+                [CKM_DES3_ECB_ENCRYPT_DATA, CKM_DES3_CBC_ENCRYPT_DATA],
+            ),
+            (
+                CKK_DES,
+                &triple[..8],
+                triple[..8].repeat(3),
+                [CKM_DES_ECB_ENCRYPT_DATA, CKM_DES_CBC_ENCRYPT_DATA],
+            ),
+        ] {
+            let key = hex(&theirs);
+            let encrypted = |mode: &str, iv: &[&str]| {
+                let arguments = ["enc", mode, "-nopad", "-K", &key, "-in", "blocks"];
+                openssl.run(&[&arguments[..], iv].concat()).unwrap()
+            };
+            let ecb = encrypted("-des-ede3", &[]);
+            let cbc = encrypted("-des-ede3-cbc", &["-iv", "0909090909090909"]);
+            for place in PLACES {
+                let base = placed(CKO_SECRET_KEY, kind, place).bytes(CKA_VALUE, value);
+                let base = module.create(session, base).unwrap();
+                let mut string = string_data(&data);
+                let mut with_iv = CK_DES_CBC_ENCRYPT_DATA_PARAMS {
+                    iv: [9; 8],
+                    pData: data.as_ptr().cast_mut(),
+                    length: data.len() as CK_ULONG,
+                };
+                let mut mechanisms = [
+                    mechanism_with(numbers[0], &mut string),
+                    mechanism_with(numbers[1], &mut with_iv),
+                ];
+                for (m, expected) in mechanisms.iter_mut().zip([&ecb, &cbc]) {
+                    let value = derived(&module, session, m, base, None).unwrap();
+                    assert_eq!(value, *expected, "{kind:#x} {place:?}");
+                    let des = Template::new()
+                        .number(CKA_KEY_TYPE, CKK_DES3)
+                        .flag(CKA_SENSITIVE, false)
+                        .flag(CKA_EXTRACTABLE, true);
+                    let des = module.derive(session, m, base, des).unwrap();
+                    let value = module.get(session, des, CKA_VALUE).unwrap();
+                    let odd = |byte: &u8| {
+                        let even = byte & 0xfe;
+                        even | u8::from(even.count_ones() % 2 == 0)
+                    };
+                    assert_eq!(value, expected.iter().map(odd).collect::<Vec<_>>());
+                }
+                let mut part = string_data(&data[..7]);
+                let mut m = mechanism_with(numbers[0], &mut part);
+                let refused = derived(&module, session, &mut m, base, None);
+                assert_eq!(refused, Err(CKR_MECHANISM_PARAM_INVALID));
+            }
+        }
+    });
+}
+
 #[test]
 fn what_may_not_be_derived_is_not() {
     alone(|| {

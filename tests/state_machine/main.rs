@@ -18,6 +18,7 @@ mod known_answers;
 mod message_ciphers;
 mod newer_keys;
 mod operations;
+mod parameters;
 mod policy;
 mod recovery;
 mod threads;

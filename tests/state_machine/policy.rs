@@ -21,7 +21,13 @@ fn listed(module: &Module, slot: CK_SLOT_ID) -> Vec<CK_MECHANISM_TYPE> {
 }
 
 /// Sets a policy, and waits until the module has heard of it.
-fn set_policy(service: &Service, module: &Module, policy: &str, sign: CK_MECHANISM_TYPE, is: bool) {
+pub fn set_policy(
+    service: &Service,
+    module: &Module,
+    policy: &str,
+    sign: CK_MECHANISM_TYPE,
+    is: bool,
+) {
     service.admin(&["token", "set-policy", TOKEN, policy]);
     let slot = module.slots().unwrap()[0];
     let deadline = Instant::now() + Duration::from_secs(20);

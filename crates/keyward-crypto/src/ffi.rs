@@ -9,15 +9,16 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use aws_lc_sys::{
-    BIGNUM, BN_GENCB, BN_GENCB_free, BN_bin2bn, BN_bn2bin, BN_bn2bin_padded, BN_clear_free, BN_num_bytes, CBB, CBB_cleanup,
-    CBB_finish, CBB_init, CBS, CBS_init, CBS_len, CMAC_CTX, CMAC_CTX_free, CRYPTO_memcmp, DH,
-    DH_free, DSA, DSA_SIG, DSA_SIG_free, DSA_free, EC_KEY, EC_KEY_free, EC_POINT, EC_POINT_free,
-    ECDSA_SIG, ECDSA_SIG_free, ERR_clear_error, EVP_CIPHER_CTX, EVP_CIPHER_CTX_free, EVP_MD_CTX,
-    EVP_MD_CTX_free, EVP_PKEY, EVP_PKEY_CTX, EVP_PKEY_CTX_free, EVP_PKEY_free,
-    EVP_PKEY_get_raw_private_key, EVP_PKEY_get_raw_public_key, EVP_PKEY_get0_EC_KEY,
-    EVP_PKEY_get0_RSA, EVP_PKEY_id, EVP_PKEY_new, EVP_PKEY_set1_EC_KEY, EVP_PKEY_set1_RSA,
-    EVP_PKEY_up_ref, EVP_marshal_private_key, EVP_marshal_public_key, EVP_parse_private_key,
-    EVP_parse_public_key, HMAC_CTX, HMAC_CTX_free, OPENSSL_free, RSA, RSA_free,
+    BIGNUM, BN_GENCB, BN_GENCB_free, BN_bin2bn, BN_bn2bin, BN_bn2bin_padded, BN_clear_free,
+    BN_num_bytes, CBB, CBB_cleanup, CBB_finish, CBB_init, CBS, CBS_init, CBS_len, CMAC_CTX,
+    CMAC_CTX_free, CRYPTO_memcmp, DH, DH_free, DSA, DSA_SIG, DSA_SIG_free, DSA_free, EC_KEY,
+    EC_KEY_free, EC_POINT, EC_POINT_free, ECDSA_SIG, ECDSA_SIG_free, ERR_clear_error,
+    EVP_CIPHER_CTX, EVP_CIPHER_CTX_free, EVP_MD_CTX, EVP_MD_CTX_free, EVP_PKEY, EVP_PKEY_CTX,
+    EVP_PKEY_CTX_free, EVP_PKEY_free, EVP_PKEY_get_raw_private_key, EVP_PKEY_get_raw_public_key,
+    EVP_PKEY_get0_EC_KEY, EVP_PKEY_get0_RSA, EVP_PKEY_id, EVP_PKEY_new, EVP_PKEY_set1_EC_KEY,
+    EVP_PKEY_set1_RSA, EVP_PKEY_up_ref, EVP_marshal_private_key, EVP_marshal_public_key,
+    EVP_parse_private_key, EVP_parse_public_key, HMAC_CTX, HMAC_CTX_free, OPENSSL_free, RSA,
+    RSA_free,
 };
 use zeroize::Zeroizing;
 

@@ -261,6 +261,18 @@ fn dsa_parameters_are_made_to_measure() {
 }
 
 #[test]
+fn a_search_for_primes_ends_when_nobody_waits_for_it() {
+    assert_eq!(DsaParameters::generate(2048, &|| true), Err(Error::Stopped));
+    assert_eq!(DhGroup::generate(1984, &|| true), Err(Error::Stopped));
+    // Those that are known are not searched for.
+    let known = DhGroup::generate(8192, &|| true).unwrap();
+    assert_eq!((known.prime().len(), known.base()), (1024, &[2][..]));
+    for refused in [1023, 2049, 16384] {
+        assert_eq!(DhGroup::generate(refused, &|| true), Err(Error::UnsupportedKeySize));
+    }
+}
+
+#[test]
 fn diffie_hellman_agrees_and_refuses_degenerate_values() {
     let case = &wycheproof("dsa_2048_256_sha256_p1363")[0];
     let (parameters, _) = dsa_of_spki(&case.bytes("publicKeyDer"));
