@@ -513,7 +513,7 @@ fn des_keys_derive_what_openssl_encrypts() {
                     let value = module.get(session, des, CKA_VALUE).unwrap();
                     let odd = |byte: &u8| {
                         let even = byte & 0xfe;
-                        even | u8::from(even.count_ones() % 2 == 0)
+                        even | u8::from(even.count_ones().is_multiple_of(2))
                     };
                     assert_eq!(value, expected.iter().map(odd).collect::<Vec<_>>());
                 }

@@ -57,7 +57,7 @@ impl DsaParameters {
     ///
     /// [`Error::UnsupportedKeySize`], [`Error::Stopped`].
     pub fn generate(bits: u32, stop: Stop<'_>) -> Result<Self> {
-        if !(1024..=3072).contains(&bits) || bits % 64 != 0 {
+        if !(1024..=3072).contains(&bits) || !bits.is_multiple_of(64) {
             return Err(Error::UnsupportedKeySize);
         }
         // SAFETY: a constructor without arguments; the caller owns the result.
