@@ -15,6 +15,7 @@ fn main() -> Result<()> {
             "keyward.v1.Ticket",
             "keyward.v1.Attribute",
             "keyward.v1.Bytes",
+            "keyward.v1.Part",
             "keyward.v1.Login",
             "keyward.v1.SetPin",
             "keyward.v1.InitPin",

@@ -8,6 +8,7 @@
 pub mod error;
 pub mod frame;
 mod operation;
+pub mod parts;
 mod redact;
 
 pub use error::{Error, Result};

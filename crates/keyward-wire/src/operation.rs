@@ -6,7 +6,7 @@ use crate::attribute::Value;
 use crate::derivation::Scheme;
 use crate::key::Key as Named;
 use crate::request::Operation;
-use crate::{Attribute, Attributes, Key};
+use crate::{Attribute, Attributes, Key, Verify};
 
 impl Operation {
     /// Whether it changes something, so that its request carries an operation
@@ -29,6 +29,8 @@ impl Operation {
                 | Self::Backup(_)
                 | Self::Snapshot(_)
                 | Self::ListHsmKeys(_)
+                | Self::Long(_)
+                | Self::Part(_)
         )
     }
 
@@ -62,6 +64,10 @@ impl Operation {
             }
             Self::CreateObject(create) => wipe(&mut create.template),
             Self::Encrypt(encrypt) => encrypt.input.zeroize(),
+            // What is authenticated need not be public.
+            Self::Sign(sign) => sign.input.zeroize(),
+            Self::Verify(Verify { of: Some(of), .. }) => of.input.zeroize(),
+            Self::Part(part) => part.bytes.zeroize(),
             Self::WrapKey(wrap) => {
                 wipe_key(&mut wrap.wrapping_key);
                 wipe_key(&mut wrap.key);

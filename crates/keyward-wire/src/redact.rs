@@ -4,8 +4,8 @@
 use std::fmt::{Debug, Formatter, Result};
 
 use crate::generated::{
-    Attribute, Bytes, CreateToken, InitPin, InitToken, Login, Request, Response, SetPin, Ticket,
-    attribute::Value,
+    Attribute, Bytes, CreateToken, InitPin, InitToken, Login, Part, Request, Response, SetPin,
+    Ticket, attribute::Value,
 };
 
 /// Stands for bytes that are not shown.
@@ -64,6 +64,12 @@ impl Debug for Attribute {
 impl Debug for Bytes {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         Hidden(&self.value).fmt(f)
+    }
+}
+
+impl Debug for Part {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        Hidden(&self.bytes).fmt(f)
     }
 }
 

@@ -353,6 +353,29 @@ fn requests() -> Vec<(&'static str, Request)> {
                 template: template.clone(),
             }),
         ),
+        (
+            "long",
+            Operation::Long(Long {
+                of: Some(long::Of::Sign(Sign {
+                    key: Some(by_id()),
+                    scheme: Some(sign::Scheme::Hmac(Hmac {
+                        hash: Hash::Sha256.into(),
+                        length: 32,
+                    })),
+                    mechanism: Some(0x251),
+                    ..Sign::default()
+                })),
+                length: 5_000_000,
+            }),
+        ),
+        (
+            "long-decrypt",
+            Operation::Long(Long {
+                of: Some(long::Of::Decrypt(Decrypt { key: Some(by_blob()), ..Decrypt::default() })),
+                length: 16 << 20,
+            }),
+        ),
+        ("part", Operation::Part(Part { bytes: vec![0x77; 9] })),
         ("create_object", Operation::CreateObject(CreateObject { template: template.clone() })),
         (
             "copy_object",
@@ -562,6 +585,7 @@ fn responses() -> Vec<(&'static str, Response)> {
                 ciphertext: vec![0x88; 32],
             }),
         ),
+        ("send_on", Answer::SendOn(Done {})),
         ("token", Answer::Token(token())),
         (
             "token-hsm",
