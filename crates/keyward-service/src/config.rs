@@ -109,6 +109,9 @@ pub struct Limits {
     pub request_kib_per_connection: usize,
     /// The bytes of all requests of more than 16 KiB, in MiB.
     pub request_mib: usize,
+    /// The memory for inputs that are longer than a frame, in MiB: three times
+    /// what they are long. One identity gets half of it.
+    pub input_mib: usize,
     /// The most requests that wait for a processor.
     pub queue: usize,
     /// Threads for private-key work; 0: as many as there are processors.
@@ -394,6 +397,7 @@ impl Default for Limits {
             requests_per_connection: 64,
             request_kib_per_connection: 2048,
             request_mib: 256,
+            input_mib: 256,
             queue: 4096,
             workers: 0,
         }

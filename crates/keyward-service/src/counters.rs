@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use keyward_wire::long::Of;
 use keyward_wire::request::Operation;
 use keyward_wire::{OperationCount, TokenStatus};
 
@@ -18,6 +19,14 @@ macro_rules! operations {
         pub(crate) fn name(operation: &Operation) -> &'static str {
             match operation {
                 $(Operation::$variant(_) => $name,)*
+                Operation::Long(long) => match long.of {
+                    Some(Of::Sign(_)) => "sign",
+                    Some(Of::Verify(_)) => "verify",
+                    Some(Of::Encrypt(_)) => "encrypt",
+                    Some(Of::Decrypt(_)) => "decrypt",
+                    None => UNKNOWN,
+                },
+                Operation::Part(_) => UNKNOWN,
             }
         }
 

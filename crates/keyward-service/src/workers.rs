@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use keyward_wire::{Error, ErrorCode, Result};
+use keyward_wire::{Error, ErrorCode, Result, frame};
 use tokio::sync::oneshot;
 
 use self::queue::{Pushed, Queue};
@@ -93,6 +93,22 @@ impl Workers {
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.slow.run(identity, deadline, work).await
+    }
+
+    /// As [`Workers::run`], for work on so many bytes: with more than a frame's
+    /// it takes longer.
+    ///
+    /// # Errors
+    /// As [`Workers::run`].
+    pub(crate) async fn run_by_size<T: Send + 'static>(
+        &self,
+        identity: Id,
+        deadline: Instant,
+        bytes: usize,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let lane = if bytes > frame::LIMIT { &self.slow } else { &self.quick };
+        lane.run(identity, deadline, work).await
     }
 
     /// Jobs that wait for a thread now.

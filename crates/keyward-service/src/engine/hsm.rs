@@ -328,6 +328,16 @@ pub(super) enum Key<'a> {
 }
 
 impl Work {
+    /// Of the input, in bytes.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Sign(_, input)
+            | Self::Verify(_, input, _)
+            | Self::Decrypt(_, input)
+            | Self::Encrypt(_, input) => input.len(),
+        }
+    }
+
     /// Does it here.
     pub(super) fn with(&self, key: &Key<'_>) -> Result<Vec<u8>> {
         match (self, key) {

@@ -4,6 +4,7 @@ use cryptoki_sys::*;
 use keyward_token::key::{PrivateKey, SecretKey};
 use keyward_token::mechanism::{EncryptionScheme, Policy, SignatureScheme, declared};
 use keyward_token::{Object, hsm};
+use keyward_wire::long::Of;
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
@@ -98,6 +99,25 @@ impl Engine {
         Ok(access.answer(Some(Answered::Verified(bytes))))
     }
 
+    /// Whether the input of an operation may come: whatever can be refused before
+    /// it is there is refused now.
+    pub(super) fn expect(access: &Access, long: &wire::Long) -> Result<()> {
+        long.check()?;
+        let key = match long.of.as_ref() {
+            Some(Of::Sign(sign)) => sign.key.as_ref(),
+            Some(Of::Verify(verify)) => verify.of.as_ref().and_then(|of| of.key.as_ref()),
+            Some(Of::Encrypt(encrypt)) => encrypt.key.as_ref(),
+            Some(Of::Decrypt(decrypt)) => decrypt.key.as_ref(),
+            None => None,
+        };
+        match key.and_then(|key| key.key.as_ref()) {
+            Some(wire::key::Key::UniqueId(unique_id)) => {
+                access.object(unique_id).map(drop).ok_or_else(no_key)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Does `work` with a key that allows it, on a worker.
     async fn with_key(
         &self,
@@ -125,7 +145,7 @@ impl Engine {
                 }
                 let value = self
                     .workers
-                    .run(uid, call.deadline, move || {
+                    .run_by_size(uid, call.deadline, work.length(), move || {
                         if stored.object.class() == CKO_SECRET_KEY {
                             return work
                                 .with(&Key::Secret(SecretKey::of(stored.object.attributes())?));
@@ -144,7 +164,7 @@ impl Engine {
                     self.check_authentication(call, &access.token, "", &authentication);
                 let asked = asks_for_pin(call, access);
                 self.workers
-                    .run(uid, call.deadline, move || {
+                    .run_by_size(uid, call.deadline, work.length(), move || {
                         let opened = owner.open(&vault, &blob)?;
                         if opened.object.is_private() && !user {
                             return Err(no_key());

@@ -11,6 +11,7 @@ mod hsm;
 mod identities;
 mod keys;
 mod objects;
+mod pieces;
 mod pins;
 mod repeat;
 mod rotation;
@@ -114,6 +115,7 @@ enum Frames {
     Catalogue(catalogue::Frames),
     Backup(backup::Frames),
     Snapshot(snapshot::Frames),
+    Pieces(pieces::Frames),
 }
 
 /// The frames of an answer, made one by one as they are sent.
@@ -187,7 +189,11 @@ impl Engine {
             }
             _ => None,
         };
-        self.counters.count(token, name);
+        // A head is no request of its own, if the rest comes.
+        let is_head = matches!(operation, Some(Operation::Long(_)));
+        if !is_head {
+            self.counters.count(token, name);
+        }
         let label = request.token.trim_end().to_owned();
         let result = match (self.identity(uid), &operation) {
             (None, _) => Err(revoked()),
@@ -204,17 +210,47 @@ impl Engine {
             operation.wipe();
         }
         if let Err(error) = &result {
-            self.counters.fail(token, name);
-            if error.code == ErrorCode::Later {
-                self.counters.put_off_one();
+            if is_head {
+                self.counters.count(token, name);
             }
-            self.log_failure(uid, id, &label, name, error);
+            self.failed(uid, id, (token, &label), name, error);
         }
         let revision = match &result {
             Ok(answer) => answer.revision,
             Err(_) => token.and_then(|id| self.state.token(id)).map(|token| token.revision),
         };
         self.reply(id, revision, result)
+    }
+
+    /// Refuses a long request whose head was not looked at yet.
+    pub(crate) fn refuse(&self, uid: Id, request: &Request, error: &Error) -> Reply {
+        let label = request.token.trim_end();
+        let token = self.state.token_labelled(label).map(|token| token.id);
+        let name = request.operation.as_ref().map_or(counters::UNKNOWN, counters::name);
+        self.counters.count(token, name);
+        self.failed(uid, request.id, (token, label), name, error);
+        Reply::failure(request.id, error)
+    }
+
+    /// How long a request may take that does not say it.
+    pub(crate) fn request_life(&self) -> Duration {
+        self.request_life
+    }
+
+    /// Counts a failure and logs it.
+    fn failed(
+        &self,
+        uid: Id,
+        id: u64,
+        (token, label): (Option<Id>, &str),
+        operation: &'static str,
+        error: &Error,
+    ) {
+        self.counters.fail(token, operation);
+        if error.code == ErrorCode::Later {
+            self.counters.put_off_one();
+        }
+        self.log_failure(uid, id, label, operation, error);
     }
 
     /// Reads the envelope of a request.
@@ -346,6 +382,11 @@ impl Engine {
                 let access = self.access(call)?;
                 self.wrap_key(call, access, wrap).await
             }
+            Operation::Long(long) => {
+                let access = self.access(call)?;
+                Self::expect(&access, long)?;
+                Ok(access.answer(Some(Answered::SendOn(wire::Done {}))))
+            }
             _ => Err(Error::new(ErrorCode::Internal, "an operation without a handler")),
         }
     }
@@ -400,16 +441,19 @@ impl Engine {
         let response =
             |result, ticket| Response { id, revision, ticket, result, ..Response::default() };
         match result {
-            Ok(Answer { result, mut ticket, frames, .. }) => Reply {
-                // A ticket goes with the first frame, whichever that is.
-                head: result.map(|result| response(Some(result), ticket.take())),
-                frames: frames.map(|frames| match frames {
-                    Frames::Catalogue(frames) => Frames::Catalogue(frames.with_ticket(ticket)),
-                    frames @ (Frames::Backup(_) | Frames::Snapshot(_)) => frames,
-                }),
-                id,
-                revision,
-            },
+            Ok(Answer { result, mut ticket, frames, .. }) => {
+                let (result, pieces) = pieces::cut(result);
+                Reply {
+                    // A ticket goes with the first frame, whichever that is.
+                    head: result.map(|result| response(Some(result), ticket.take())),
+                    frames: frames.or(pieces.map(Frames::Pieces)).map(|frames| match frames {
+                        Frames::Catalogue(frames) => Frames::Catalogue(frames.with_ticket(ticket)),
+                        frames => frames,
+                    }),
+                    id,
+                    revision,
+                }
+            }
             Err(error) => Reply {
                 head: Some(response(
                     Some(Answered::Failure(wire::Failure::from_error(&error))),
@@ -484,7 +528,8 @@ impl Reply {
         )
     }
 
-    fn failure(id: u64, error: &Error) -> Self {
+    /// The answer to a request that failed.
+    pub(crate) fn failure(id: u64, error: &Error) -> Self {
         let head = Response {
             id,
             result: Some(Answered::Failure(wire::Failure::from_error(error))),
@@ -493,10 +538,16 @@ impl Reply {
         Self { head: Some(head), frames: None, id, revision: None }
     }
 
+    /// Whether the peer is told to send the rest of its request.
+    pub(crate) fn sends_on(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| matches!(head.result, Some(Answered::SendOn(_))))
+    }
+
     /// The next frame; `None` after the last.
     pub(crate) fn next_frame(&mut self) -> Option<Response> {
+        let sends_on = self.sends_on();
         if let Some(mut head) = self.head.take() {
-            head.more = self.frames.is_some();
+            head.more = self.frames.is_some() || sends_on;
             return Some(head);
         }
         let (result, ticket, more) = match self.frames.as_mut()? {
@@ -511,6 +562,10 @@ impl Reply {
             Frames::Snapshot(frames) => {
                 let (part, more) = frames.next_frame()?;
                 (Answered::Snapshot(part), None, more)
+            }
+            Frames::Pieces(frames) => {
+                let (result, more) = frames.next_frame()?;
+                (result, None, more)
             }
         };
         if !more {

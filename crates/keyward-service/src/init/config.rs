@@ -45,6 +45,7 @@ fn content(listen: SocketAddr, etcd: Option<&Etcd>) -> String {
          # requests_per_connection = 64  # under way at once\n\
          # request_kib_per_connection = 2048  # bytes of the requests under way\n\
          # request_mib = 256             # bytes of all requests over 16 KiB\n\
+         # input_mib = 256               # for inputs over 1 MiB, three times their length\n\
          # queue = 4096                  # requests that wait for a processor\n\
          # workers = 0                   # threads for private-key work; 0: one per processor\n\
          \n\

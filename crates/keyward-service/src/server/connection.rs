@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use keyward_wire::request::Operation;
 use keyward_wire::{Request, frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, split};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use zeroize::Zeroizing;
 
 use super::connections::Entry;
+use super::upload::{Added, Room, Share, Upload};
 use crate::engine::{Engine, Reply};
 use crate::id::Id;
+use crate::workers::later;
 
 /// What bounds a connection.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,8 @@ pub(super) struct Shared<'a> {
     pub(super) engine: &'a Engine,
     /// KiB, for requests that are long.
     pub(super) memory: &'a Semaphore,
+    /// For inputs that are longer than a frame.
+    pub(super) room: &'a Room,
 }
 
 /// A request, and the memory that it takes until it is answered.
@@ -42,6 +47,37 @@ struct Taken<'a> {
     request: Request,
     bytes: usize,
     _memory: Option<SemaphorePermit<'a>>,
+}
+
+/// What there is to do for a connection.
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the largest kind")]
+enum Job<'a> {
+    Request(Taken<'a>),
+    /// Is the input wanted that would come?
+    Head(Box<Upload<'a>>),
+    /// A long request whose input has come.
+    Whole(Box<Request>, Share<'a>),
+    /// Nothing but to answer.
+    Say(Reply),
+}
+
+/// What came of it.
+struct Done<'a> {
+    reply: Reply,
+    /// The length of the request.
+    bytes: usize,
+    /// The input that may come now.
+    begins: Option<Box<Upload<'a>>>,
+    /// Is given back when the answer is on its way.
+    held: Option<Share<'a>>,
+}
+
+/// The long input of a connection: one at a time.
+enum Incoming<'a> {
+    None,
+    /// The engine looks at the head.
+    Asked,
+    Coming(Box<Upload<'a>>),
 }
 
 /// Serves a connection until the peer closes it, breaks the rules, does not
@@ -61,35 +97,48 @@ pub(super) async fn serve(
     let mut writer = Writer::new(writer, bounds.write, draining.clone());
     let mut handlers = FuturesUnordered::new();
     let mut request = Box::pin(next_request(&mut reader, bounds.idle, shared.memory));
+    let mut incoming = Incoming::None;
     let mut open = true;
     let mut bytes = 0;
     while open || !handlers.is_empty() {
         tokio::select! {
             biased;
             () = entry.closed() => return,
-            Some((reply, length)) = handlers.next() => {
-                bytes -= length;
-                // While the peer does not take this answer, no other request of
-                // this connection is read: nothing grows.
-                if writer.send(reply).await.is_err() {
-                    return;
-                }
-                while let Some(Some((reply, length))) = handlers.next().now_or_never() {
-                    bytes -= length;
-                    if writer.send(reply).await.is_err() {
+            done = handlers.next(), if !handlers.is_empty() => {
+                let mut next: Option<Done<'_>> = done;
+                while let Some(mut done) = next {
+                    bytes -= done.bytes;
+                    incoming.settle(&mut done, open);
+                    // While the peer does not take this answer, no other request
+                    // of this connection is read: nothing grows.
+                    if writer.send(done.reply).await.is_err() {
                         return;
                     }
+                    drop(done.held);
+                    next = handlers.next().now_or_never().flatten();
                 }
                 if writer.flush().await.is_err() {
                     return;
                 }
             }
-            () = begins(&mut draining), if open => open = false,
+            () = begins(&mut draining), if open => {
+                open = false;
+                if let Some(reply) = incoming.give_up(STOPS) {
+                    handlers.push(carry_out(shared.engine, identity, Job::Say(reply)));
+                }
+            }
+            () = incoming.overdue() => {
+                if let Some(reply) = incoming.give_up(TOO_SLOW) {
+                    handlers.push(carry_out(shared.engine, identity, Job::Say(reply)));
+                }
+            }
             read = &mut request,
                 if open && handlers.len() < bounds.requests && bytes < bounds.bytes => match read {
                 Ok(Some((reader, taken))) => {
-                    bytes += taken.bytes;
-                    handlers.push(handle(shared.engine, identity, taken));
+                    if let Some(job) = incoming.take_in(shared, identity, taken) {
+                        bytes += job.bytes();
+                        handlers.push(carry_out(shared.engine, identity, job));
+                    }
                     request = Box::pin(next_request(reader, bounds.idle, shared.memory));
                 }
                 Ok(None) => open = false,
@@ -103,18 +152,126 @@ pub(super) async fn serve(
     writer.shut_down().await;
 }
 
+impl<'a> Incoming<'a> {
+    /// What is to be done for a request; nothing, if it was a part of another.
+    fn take_in(
+        &mut self,
+        shared: Shared<'a>,
+        identity: Id,
+        mut taken: Taken<'a>,
+    ) -> Option<Job<'a>> {
+        let id = taken.request.id;
+        match &mut taken.request.operation {
+            Some(Operation::Part(part)) => {
+                let part = std::mem::take(part);
+                match std::mem::replace(self, Self::None) {
+                    Self::Coming(upload) if upload.id() == id => match upload.add(part) {
+                        Ok(Added::More(upload)) => {
+                            *self = Self::Coming(upload);
+                            None
+                        }
+                        Ok(Added::Whole(request, share)) => Some(Job::Whole(request, share)),
+                        Err(error) => Some(Job::Say(Reply::failure(id, &error))),
+                    },
+                    // Of one that has failed, and its sender did not know.
+                    other => {
+                        *self = other;
+                        None
+                    }
+                }
+            }
+            Some(Operation::Long(long)) => {
+                if !matches!(self, Self::None) {
+                    let error = later("a connection takes one long input at a time");
+                    return Some(Job::Say(shared.engine.refuse(identity, &taken.request, &error)));
+                }
+                let long = long.clone();
+                let life = shared.engine.request_life();
+                match Upload::new(shared.room, identity, &taken.request, &long, life) {
+                    Ok(upload) => {
+                        *self = Self::Asked;
+                        Some(Job::Head(Box::new(upload)))
+                    }
+                    Err(error) => {
+                        Some(Job::Say(shared.engine.refuse(identity, &taken.request, &error)))
+                    }
+                }
+            }
+            _ => Some(Job::Request(taken)),
+        }
+    }
+
+    /// Goes on with what the engine said of a head.
+    fn settle(&mut self, done: &mut Done<'a>, open: bool) {
+        if let Some(upload) = done.begins.take() {
+            let expected = done.reply.sends_on();
+            *self = if expected { Self::Coming(upload) } else { Self::None };
+            if expected
+                && !open
+                && let Some(reply) = self.give_up(STOPS)
+            {
+                done.reply = reply;
+            }
+        }
+    }
+
+    /// Gives up an input that is on its way: what the peer is told.
+    fn give_up(&mut self, why: &'static str) -> Option<Reply> {
+        let Self::Coming(upload) = self else { return None };
+        let reply = Reply::failure(upload.id(), &later(why));
+        *self = Self::None;
+        Some(reply)
+    }
+
+    /// Waits until the next part should have come.
+    fn overdue(&self) -> impl Future<Output = ()> + use<> {
+        let due = match self {
+            Self::Coming(upload) => Some(upload.due()),
+            Self::None | Self::Asked => None,
+        };
+        async move {
+            match due {
+                Some(due) => sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Job<'_> {
+    /// How long the request is that it came by. Long inputs have bounds of their
+    /// own.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Request(taken) => taken.bytes,
+            Self::Head(_) | Self::Whole(..) | Self::Say(_) => 0,
+        }
+    }
+}
+
 /// Waits for the drain to begin.
 async fn begins(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-/// Handles a request; its panic is an answer like others. Tells the request's
-/// length again.
-async fn handle(engine: &Engine, identity: Id, taken: Taken<'_>) -> (Reply, usize) {
-    let id = taken.request.id;
-    let handled = AssertUnwindSafe(engine.handle(identity, taken.request)).catch_unwind().await;
+/// Does what there is to do.
+async fn carry_out<'a>(engine: &Engine, identity: Id, job: Job<'a>) -> Done<'a> {
+    let bytes = job.bytes();
+    let (reply, begins, held) = match job {
+        Job::Request(taken) => (handle(engine, identity, taken.request).await, None, None),
+        Job::Head(upload) => (handle(engine, identity, upload.head()).await, Some(upload), None),
+        Job::Whole(request, share) => (handle(engine, identity, *request).await, None, Some(share)),
+        Job::Say(reply) => (reply, None, None),
+    };
+    Done { reply, bytes, begins, held }
+}
+
+/// Handles a request; its panic is an answer like others.
+async fn handle(engine: &Engine, identity: Id, request: Request) -> Reply {
+    let id = request.id;
+    let handled = AssertUnwindSafe(engine.handle(identity, request)).catch_unwind().await;
     // What the future shared is behind locks that mind no poison.
-    (handled.unwrap_or_else(|_| Reply::panicked(id)), taken.bytes)
+    handled.unwrap_or_else(|_| Reply::panicked(id))
 }
 
 /// Tells a peer why its connection ends.
@@ -214,6 +371,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 }
 
+const STOPS: &str = "the service stops, and the input had not come whole";
+const TOO_SLOW: &str = "the input came too slowly";
 const WRITE_BUFFER: usize = 16 << 10;
 /// Of a request, in bytes: nearly all are shorter.
 const SHORT: usize = 16 << 10;

@@ -4,6 +4,7 @@ mod connection;
 mod connections;
 mod door;
 pub(crate) mod tls;
+mod upload;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use self::connection::{Bounds, Shared};
 use self::connections::Connections;
 use self::door::{Arrival, Door, Turn};
+use self::upload::Room;
 use crate::authority::shown;
 use crate::clock;
 use crate::config::{Config, StoreKind};
@@ -173,6 +175,7 @@ pub async fn serve(
         memory: Semaphore::new(
             config.limits.request_mib.saturating_mul(1024).min(Semaphore::MAX_PERMITS),
         ),
+        room: Room::new(config.limits.input_mib.saturating_mul(1 << 20)),
         handshake: config.deadlines.handshake(),
         door: Door::new(config.limits.handshakes),
         places: Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)),
@@ -222,6 +225,8 @@ struct Service {
     places: Semaphore,
     /// KiB, for requests that are long.
     memory: Semaphore,
+    /// For inputs that are longer than a frame.
+    room: Room,
     draining: watch::Receiver<bool>,
 }
 
@@ -308,7 +313,7 @@ impl Service {
         drop(turn);
         tracing::debug!(%peer, identity = %identity.record.name, "connected");
         let draining = self.draining.clone();
-        let shared = Shared { engine: &self.engine, memory: &self.memory };
+        let shared = Shared { engine: &self.engine, memory: &self.memory, room: &self.room };
         connection::serve(stream, shared, shown.uid, &entry, self.bounds, draining).await;
     }
 }
@@ -343,12 +348,12 @@ impl Service {
         if !self.connections.make_room(identity) {
             return None;
         }
-        timeout(ROOM, self.places.acquire()).await.ok()?.ok()
+        timeout(LEAVING, self.places.acquire()).await.ok()?.ok()
     }
 }
 
 /// For a connection that is told to close.
-const ROOM: Duration = Duration::from_secs(1);
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// Reads the master key; waits for the HSM that seals it, if one does.
 async fn master_key(config: &Config, hsms: &mut Hsms) -> Result<Secret, MasterKeyError> {

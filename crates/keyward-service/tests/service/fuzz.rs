@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::common::*;
+use crate::long;
 use crate::seeded::{self, Seeded};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
@@ -23,6 +24,10 @@ async fn mutated_requests_do_not_bring_the_service_down() {
     assert!(golden.len() > 20);
     let service = Service::start().await;
     let identity = service.token_and_identity().await;
+    let mut user = service.connect(&identity).await;
+    user.token = "dev".to_owned();
+    user.login(PIN).await.unwrap();
+    let key = long::key(&mut user).await;
     let (mut frames, mut connections, mut closed) = (0, 0, 0);
     for seed in seeded::seeds(Duration::from_secs(2)) {
         connections += 1;
@@ -31,10 +36,23 @@ async fn mutated_requests_do_not_bring_the_service_down() {
         client.token = "dev".to_owned();
         // Wrong PINs may have locked the token by now.
         let _ = client.login(PIN).await;
+        let mut last = 0;
         for _ in 0..40 {
-            // An honest envelope, so that it gets as far as the operation.
-            let operation = golden[rng.below(golden.len())].operation.clone().unwrap();
-            let mut bytes = frame::encode(&client.request(operation)).unwrap();
+            // A long input, whose parts are what was announced or not.
+            let request = if rng.once_in(4) {
+                if last == 0 || rng.once_in(4) {
+                    let request = client.request(long::head(&key, 1 + rng.below(100)));
+                    last = request.id;
+                    request
+                } else {
+                    let length = rng.below(60);
+                    long::part(last - rng.below(2) as u64, &rng.bytes(length))
+                }
+            } else {
+                // An honest envelope, so that it gets as far as the operation.
+                client.request(golden[rng.below(golden.len())].operation.clone().unwrap())
+            };
+            let mut bytes = frame::encode(&request).unwrap();
             if rng.below(2) == 0 {
                 let mut body = bytes.split_off(frame::HEADER);
                 rng.mutate(&mut body);

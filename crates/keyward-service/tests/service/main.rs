@@ -11,6 +11,7 @@ mod fuzz;
 mod identities;
 mod keys_of_keys;
 mod login;
+mod long;
 mod objects;
 mod outages;
 mod policy;
