@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{self as wire, ErrorCode, Request, Response};
+use keyward_wire::{self as wire, ErrorCode, Request, Response, parts};
+use prost::Message;
 
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, Question};
 use crate::deadline::Deadline;
 use crate::dial::{Dialer, Failed};
 use crate::error::{Error, Result};
@@ -86,8 +87,9 @@ impl Client {
         self.call_within(request, patience)
     }
 
-    /// As [`Client::call`], with a deadline of its own. One of no more than a
-    /// quarter of a second says nothing about the service when it passes.
+    /// As [`Client::call`], with a deadline of its own, which is later for what is
+    /// longer than a frame. One of no more than a quarter of a second says nothing
+    /// about the service when it passes.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -97,15 +99,23 @@ impl Client {
         if changes && request.operation_id.is_empty() {
             request.operation_id = keyward_crypto::random::bytes::<16>().to_vec();
         }
+        let mut question = Question::new(request);
+        if question.request.encoded_len() > parts::PART {
+            return Err(Error::Service(wire::Error::new(
+                question.too_long_code(),
+                "a request of more than 1 MiB, besides the data that come in parts",
+            )));
+        }
+        let patience = patience + 2 * parts::allowance(question.rest.len());
         let began = Instant::now();
         // Kept until the result is told: those who wait for this probe look at
         // that when it ends.
         let entry = self.outage.enter();
         let result = match &entry {
-            Some(entry) => self.attempts(&mut request, entry, began + patience),
+            Some(entry) => self.attempts(&mut question, entry, began + patience),
             None => Err(self.unreachable(0, "the service does not answer at present")),
         };
-        if let Some(operation) = &mut request.operation {
+        if let Some(operation) = &mut question.request.operation {
             operation.wipe();
         }
         match &result {
@@ -122,7 +132,7 @@ impl Client {
 
     fn attempts(
         &self,
-        request: &mut Request,
+        question: &mut Question,
         entry: &Entry<'_>,
         until: Instant,
     ) -> Result<Vec<Response>> {
@@ -139,7 +149,7 @@ impl Client {
         let mut pause = FIRST_PAUSE;
         // What may take long once it is under way is not refused for longer than
         // anything else.
-        let in_vain = match takes_long(request) {
+        let in_vain = match takes_long(&question.request) {
             true => self.config.deadlines.call(),
             false => until.saturating_duration_since(Instant::now()),
         };
@@ -148,9 +158,18 @@ impl Client {
         let mut told: Option<wire::Error> = None;
         loop {
             attempts += 1;
-            let (wait, error) = match self.attempt(request, entry, deadline, until, &asked) {
+            let (wait, error) = match self.attempt(question, entry, deadline, until, &asked) {
                 Ok((endpoint, frames)) => match failure(&frames) {
                     None => return Ok(frames),
+                    Some(error) if question.is_not_known(error.code) => {
+                        // Others may be newer already.
+                        asked.push(endpoint);
+                        let error = question.too_long();
+                        if !endpoints.has_another(&asked) {
+                            return Err(error);
+                        }
+                        (None, error)
+                    }
                     Some(error) if is_passing(error.code) => {
                         told = Some(error.clone());
                         let again = asked.contains(&endpoint);
@@ -207,15 +226,15 @@ impl Client {
     /// One attempt on one connection: the endpoint and its answer.
     fn attempt(
         &self,
-        request: &mut Request,
+        question: &mut Question,
         entry: &Entry<'_>,
         mut deadline: Deadline<'_>,
         until: Instant,
         avoid: &[usize],
     ) -> std::result::Result<(usize, Vec<Response>), Missed> {
         let endpoints = &self.dialer.endpoints;
-        let is_long = takes_long(request);
-        let need = if is_long { Need::Long } else { Need::Short };
+        let is_long = takes_long(&question.request);
+        let need = if is_long || !question.rest.is_empty() { Need::Long } else { Need::Short };
         let Some(mut place) = self.pool.take(need, avoid, deadline) else {
             return Err(Missed::Busy);
         };
@@ -239,6 +258,7 @@ impl Client {
         let endpoint = connection.endpoint;
         let another = endpoints.has_another(&[endpoint]);
         let mut limit = if is_long { GENERATION } else { self.config.deadlines.request() };
+        limit += parts::allowance(question.rest.len());
         if entry.is_probe() {
             // Each of them may be the one that is back.
             let others = endpoints.count().saturating_sub(avoid.len()).max(1);
@@ -255,7 +275,7 @@ impl Client {
         let quiet = (self.config.deadlines.request() / 4).min(limit / 2);
         let silence = (another && !is_long).then_some(quiet);
         let heard = endpoints.heard(endpoint);
-        match connection.exchange(request, deadline.within(limit), heard, silence) {
+        match connection.exchange(question, deadline.within(limit), heard, silence) {
             Ok(frames) => {
                 if frames.iter().any(|frame| frame.draining) {
                     endpoints.drains(endpoint);
@@ -301,6 +321,27 @@ impl Client {
             endpoints: self.dialer.endpoints.names(),
             attempts,
             last: last.to_owned(),
+        }
+    }
+}
+
+impl Question {
+    /// Whether a service that says this knows no requests of several frames.
+    fn is_not_known(&self, code: ErrorCode) -> bool {
+        !self.rest.is_empty() && code == ErrorCode::OperationUnknown
+    }
+
+    /// What such a service means.
+    fn too_long(&self) -> Error {
+        let code = self.too_long_code();
+        let message = "the service is older than this client and takes 1 MiB at once; update it";
+        Error::Service(wire::Error::new(code, message))
+    }
+
+    fn too_long_code(&self) -> ErrorCode {
+        match &self.request.operation {
+            Some(Operation::Long(long)) => long.too_long(),
+            _ => ErrorCode::DataLenRange,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use keyward_wire::{Request, Response, frame};
+use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{Part, Request, Response, frame, parts};
+use prost::Message;
 use rustix::event::{PollFd, PollFlags};
 use rustls::ClientConnection;
 use zeroize::Zeroizing;
@@ -12,6 +15,12 @@ use zeroize::Zeroizing;
 use crate::deadline::Deadline;
 use crate::endpoint::Heard;
 use crate::stream::{Timed, await_one};
+
+/// A request, and what comes behind it where it is longer than a frame.
+pub(crate) struct Question {
+    pub(crate) request: Request,
+    pub(crate) rest: Zeroizing<Vec<u8>>,
+}
 
 /// A connection that has done its handshake.
 pub(crate) struct Connection {
@@ -21,6 +30,8 @@ pub(crate) struct Connection {
     inbox: Vec<u8>,
     /// The frames of the present answer so far.
     frames: Vec<Response>,
+    /// The service has asked for the rest of the present request.
+    wants_rest: bool,
     /// The id of the last request.
     last_id: u64,
     used: Instant,
@@ -28,10 +39,26 @@ pub(crate) struct Connection {
     pub(crate) endpoint: usize,
 }
 
+impl Question {
+    pub(crate) fn new(mut request: Request) -> Self {
+        let mut rest = Zeroizing::default();
+        // The envelope grows by what is filled in for each attempt.
+        if request.encoded_len() > parts::PART
+            && let Some(operation) = request.operation.take()
+        {
+            let (head, input) = operation.into_parts();
+            request.operation = Some(head);
+            rest = input.unwrap_or_default();
+        }
+        Self { request, rest }
+    }
+}
+
 impl Connection {
     pub(crate) fn new(socket: TcpStream, tls: ClientConnection, endpoint: usize) -> Self {
         let (inbox, frames) = (Vec::new(), Vec::new());
-        Self { socket, tls, inbox, frames, last_id: 0, used: Instant::now(), endpoint }
+        let used = Instant::now();
+        Self { socket, tls, inbox, frames, wants_rest: false, last_id: 0, used, endpoint }
     }
 
     /// How long ago it was used.
@@ -39,22 +66,29 @@ impl Connection {
         self.used.elapsed()
     }
 
-    /// Sends a request and collects the frames of its answer. If `silence` is
-    /// given, an endpoint from which nothing is heard for so long, on no
-    /// connection, counts as one that does not answer. After an error the
-    /// connection is of no further use.
+    /// Sends a request, with the rest of it when the service asks for that, and
+    /// collects the frames of its answer. If `silence` is given, an endpoint from
+    /// which nothing is heard for so long, on no connection, counts as one that
+    /// does not answer. After an error the connection is of no further use.
     pub(crate) fn exchange(
         &mut self,
-        request: &mut Request,
+        question: &mut Question,
         deadline: Deadline<'_>,
         heard: &Heard,
-        silence: Option<Duration>,
+        mut silence: Option<Duration>,
     ) -> io::Result<Vec<Response>> {
-        self.ask(request, deadline)?;
+        self.ask(&mut question.request, deadline)?;
         let asked = Instant::now();
+        let mut rest = question.rest.as_slice();
         loop {
             if let Some(frames) = self.answer()? {
                 return Ok(frames);
+            }
+            if std::mem::take(&mut self.wants_rest) && !rest.is_empty() {
+                self.send_rest(std::mem::take(&mut rest), deadline)?;
+                // It answers, and has much to do.
+                silence = None;
+                continue;
             }
             let quiet = heard.since(asked).elapsed();
             let until =
@@ -78,6 +112,32 @@ impl Connection {
         self.last_id += 1;
         request.id = self.last_id;
         request.patience_ms = u32::try_from(deadline.left().as_millis()).unwrap_or(u32::MAX);
+        self.wants_rest = false;
+        self.send_frame(request, deadline)
+    }
+
+    /// Sends the rest of the last request, unless an answer comes before its end.
+    fn send_rest(&mut self, rest: &[u8], deadline: Deadline<'_>) -> io::Result<()> {
+        for part in rest.chunks(parts::PART) {
+            let part = Operation::Part(Part { bytes: part.to_vec() });
+            let mut request =
+                Request { id: self.last_id, operation: Some(part), ..Request::default() };
+            let sent = self.send_frame(&request, deadline);
+            if let Some(part) = &mut request.operation {
+                part.wipe();
+            }
+            sent?;
+            if await_one(&mut [PollFd::new(&self.socket, PollFlags::IN)], Deadline::now())? {
+                self.receive(deadline)?;
+                if !self.inbox.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_frame(&mut self, request: &Request, deadline: Deadline<'_>) -> io::Result<()> {
         let bytes = Zeroizing::new(frame::encode(request).map_err(io::Error::other)?);
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
@@ -91,6 +151,10 @@ impl Connection {
     /// The frames of the answer, if all of them have come.
     pub(crate) fn answer(&mut self) -> io::Result<Option<Vec<Response>>> {
         while let Some(response) = self.received()? {
+            if response.more && matches!(response.result, Some(Answer::SendOn(_))) {
+                self.wants_rest = true;
+                continue;
+            }
             let more = response.more;
             self.frames.push(response);
             if !more {

@@ -12,10 +12,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Garble, Mood, Pki, question};
+use common::{Garble, Mood, Pki, long_question, question};
 use keyward_client::Client;
 use keyward_wire::request::Operation;
-use keyward_wire::{Request, Response, frame};
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{Done, Request, Response, frame};
 use seeded::Seeded;
 
 /// The deadline of the client's calls, and what a busy machine may add.
@@ -44,6 +45,18 @@ fn garble(request: &Request, answer: Response, count: u64) -> Vec<u8> {
     // Without a hello there is no connection to go on with.
     if matches!(request.operation, Some(Operation::Hello(_))) && rng.below(4) > 0 {
         return frame::encode(&answer).unwrap();
+    }
+    // Half of those who would send more are asked for it, once or again and again.
+    if matches!(request.operation, Some(Operation::Long(_) | Operation::Part(_)))
+        && rng.below(2) > 0
+    {
+        let send_on = Response {
+            id: request.id,
+            more: true,
+            result: Some(Answer::SendOn(Done {})),
+            ..Response::default()
+        };
+        return frame::encode(&send_on).unwrap();
     }
     let mut response = golden()[rng.below(golden().len())].clone();
     if !rng.once_in(6) {
@@ -76,7 +89,8 @@ fn mutated_answers_are_errors_and_no_panic_and_no_hang() {
         for _ in 0..4 {
             let started = Instant::now();
             calls += 1;
-            failed += u64::from(client.call(question()).is_err());
+            let question = if calls % 4 == 0 { long_question() } else { question() };
+            failed += u64::from(client.call(question).is_err());
             let took = started.elapsed();
             assert!(took < SLACK, "a call took {took:?}");
         }

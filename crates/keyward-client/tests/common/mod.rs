@@ -230,7 +230,7 @@ impl Shared {
         self.connections.fetch_add(1, Ordering::SeqCst);
         let mut inbox = Vec::new();
         while !ends.load(Ordering::SeqCst) {
-            let mut bytes = [0; 4096];
+            let mut bytes = [0; 16 << 10];
             match stream.read(&mut bytes) {
                 Ok(0) => return,
                 Ok(count) => inbox.extend_from_slice(&bytes[..count]),
@@ -283,6 +283,15 @@ impl Shared {
 /// A question that changes nothing.
 pub fn question() -> Request {
     Request { operation: Some(Operation::ListTokens(ListTokens {})), ..Request::default() }
+}
+
+/// Of the input of [`long_question`], in bytes.
+pub const LONG: usize = 5 << 18;
+
+/// A question whose input is longer than a frame.
+pub fn long_question() -> Request {
+    let sign = wire::Sign { input: vec![7; LONG], ..wire::Sign::default() };
+    Request { operation: Some(Operation::Sign(sign)), ..Request::default() }
 }
 
 /// A Hello, as an operation like others would be.
