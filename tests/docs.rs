@@ -216,7 +216,7 @@ sizes below 2048 new ones.
 What happens where: digests, verification and encryption with public keys are done inside the module. For a signature by a
 mechanism with a hash the module makes the digest and sends only that. HMAC, CMAC and AES with a key of the token need the
 data: ECB, CBC and CTR work in steps of 512 KiB, and whatever comes in parts is answered part by part; GCM, CCM and
-authentication codes take at most 1,000,000 bytes, and decrypt nothing before the end. CKM_RSA_PKCS signs what it is given, which is a DER DigestInfo
+authentication codes, and CKM_EDDSA without a digest, take at most 16 MiB, and give nothing before the end. CKM_RSA_PKCS signs what it is given, which is a DER DigestInfo
 or, for TLS 1.1 and older, 36 bytes.
 
 PSS and OAEP take SHA-1, SHA-224 to SHA-512 and SHA3-224 to SHA3-512 as hashAlg and mgf, each on its own; a mechanism

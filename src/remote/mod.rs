@@ -6,7 +6,8 @@ use cryptoki_sys::CKR_GENERAL_ERROR;
 use keyward_client::{Client, Config};
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
-use keyward_wire::{ListTokens, Object, Request, Response, Revision, Ticket, TokenInfo};
+use keyward_wire::{Bytes, ListTokens, Object, Request, Response, Revision, Ticket, TokenInfo};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
@@ -102,6 +103,25 @@ fn tokens_of(frames: Vec<Response>) -> Result<Vec<TokenInfo>> {
 /// The result of an answer of one frame.
 pub(crate) fn one(frames: Vec<Response>) -> Result<Answer> {
     frames.into_iter().next().and_then(|frame| frame.result).ok_or_else(unexpected)
+}
+
+/// A result that may come in several frames, put together.
+pub(crate) fn whole(
+    frames: Vec<Response>,
+    piece_of: impl Fn(Answer) -> Option<Bytes>,
+) -> Result<Bytes> {
+    let pieces = frames
+        .into_iter()
+        .map(|frame| frame.result.and_then(&piece_of).ok_or_else(unexpected))
+        .collect::<Result<Vec<_>>>()?;
+    // Nothing grows, so nothing is left behind.
+    let length = pieces.iter().map(|piece| piece.value.len()).sum();
+    let mut all = Bytes { value: Vec::with_capacity(length), sealed: Vec::new() };
+    for piece in pieces {
+        all.value.append(&mut Zeroizing::new(piece.value));
+        all.sealed = piece.sealed;
+    }
+    Ok(all)
 }
 
 /// The object of an answer.

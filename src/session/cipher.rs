@@ -6,6 +6,7 @@ use cryptoki_sys::*;
 use keyward_crypto::block::Counter;
 use keyward_token::key::{PrivateKey, PublicKey, SecretKey};
 use keyward_token::mechanism::{BlockMode, EncryptionScheme, Parameter};
+use keyward_wire::parts::INPUT_LIMIT;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{Decrypt, Encrypt, decrypt};
@@ -13,13 +14,13 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::object::Known;
-use crate::remote::{Remote, one, unexpected};
+use crate::remote::{Remote, unexpected, whole};
 use crate::session::context::Context;
 use crate::session::signature::{label, renewed};
 use crate::slot::Slot;
 
-/// What is not done in steps has to fit into a frame of the wire, in bytes.
-const LONGEST_INPUT: usize = 1_000_000;
+/// What an RSA key encrypts or decrypts is shorter than this, in bytes.
+const LONGEST_OF_RSA: usize = 1_000_000;
 
 /// A step of CBC, CTR and ECB is no longer than this, in bytes: a multiple of
 /// every block's length.
@@ -157,7 +158,7 @@ impl Cipher {
     /// CKR_DATA_LEN_RANGE and CKR_ENCRYPTED_DATA_LEN_RANGE if it is more than
     /// the mechanism or a frame takes.
     pub(crate) fn add(&mut self, part: &[u8]) -> Result<()> {
-        if !self.in_steps() && part.len() > LONGEST_INPUT.saturating_sub(self.input.len()) {
+        if !self.in_steps() && part.len() > self.most().saturating_sub(self.input.len()) {
             let rv = match self.way {
                 Way::Encrypt => CKR_DATA_LEN_RANGE,
                 Way::Decrypt => CKR_ENCRYPTED_DATA_LEN_RANGE,
@@ -197,11 +198,28 @@ impl Cipher {
             if !self.in_steps() || padded || !self.input.is_empty() {
                 let input = std::mem::take(&mut self.input);
                 let scheme = self.scheme.clone();
-                output.extend_from_slice(&self.once(slot, remote, scheme, &input)?);
+                let end = self.once(slot, remote, scheme, input)?;
+                if output.is_empty() {
+                    output = end;
+                } else {
+                    output.extend_from_slice(&end);
+                }
             }
             self.output = Some(output);
         }
         Ok(self.output.as_deref().map_or(&[], Vec::as_slice))
+    }
+
+    /// What is not done in steps has at most this many bytes.
+    fn most(&self) -> usize {
+        let EncryptionScheme::Block { mode, .. } = &self.scheme else { return LONGEST_OF_RSA };
+        match (mode, self.way) {
+            (
+                BlockMode::Gcm { tag_length, .. } | BlockMode::Ccm { tag_length, .. },
+                Way::Decrypt,
+            ) => INPUT_LIMIT + *tag_length as usize,
+            _ => INPUT_LIMIT,
+        }
     }
 
     fn in_steps(&self) -> bool {
@@ -231,7 +249,12 @@ impl Cipher {
                 BlockMode::CbcPad { chain } => BlockMode::Cbc { chain },
                 mode => mode,
             };
-            let done = self.once(slot, remote, EncryptionScheme::Block { cipher, mode }, step)?;
+            let done = self.once(
+                slot,
+                remote,
+                EncryptionScheme::Block { cipher, mode },
+                step.to_vec().into(),
+            )?;
             if done.len() != step.len() {
                 return Err(unexpected());
             }
@@ -264,7 +287,7 @@ impl Cipher {
         slot: &Slot,
         remote: &Remote,
         scheme: EncryptionScheme,
-        input: &[u8],
+        mut input: Zeroizing<Vec<u8>>,
     ) -> Result<Zeroizing<Vec<u8>>> {
         let authentication = self.context.proof()?;
         let mechanism = Some(self.mechanism);
@@ -272,30 +295,29 @@ impl Cipher {
         let attributes = self.key.object.attributes();
         let key = match (self.way, self.key.reference()) {
             (Way::Encrypt, _) if !block => {
-                return Ok(PublicKey::of(attributes)?.encrypt(&scheme, input)?.into());
+                return Ok(PublicKey::of(attributes)?.encrypt(&scheme, &input)?.into());
             }
             (Way::Decrypt, None) if !block => {
-                return Ok(PrivateKey::of(attributes)?.decrypt(&scheme, input)?);
+                return Ok(PrivateKey::of(attributes)?.decrypt(&scheme, &input)?);
             }
             (Way::Encrypt, None) => {
-                return Ok(SecretKey::of(attributes)?.encrypt(&scheme, input)?.into());
+                return Ok(SecretKey::of(attributes)?.encrypt(&scheme, &input)?.into());
             }
             (Way::Decrypt, None) => {
-                return Ok(SecretKey::of(attributes)?.decrypt(&scheme, input)?);
+                return Ok(SecretKey::of(attributes)?.decrypt(&scheme, &input)?);
             }
             (_, Some(key)) => key,
         };
+        // Wiped when it was sent.
+        let input = std::mem::take(&mut *input);
         let operation = match (self.way, decrypt::Scheme::from(scheme)) {
-            (Way::Encrypt, decrypt::Scheme::Block(block)) => Operation::Encrypt(Encrypt {
-                key: Some(key),
-                block: Some(block),
-                input: input.to_vec(),
-                mechanism,
-            }),
+            (Way::Encrypt, decrypt::Scheme::Block(block)) => {
+                Operation::Encrypt(Encrypt { key: Some(key), block: Some(block), input, mechanism })
+            }
             (_, scheme) => Operation::Decrypt(Decrypt {
                 key: Some(key),
                 scheme: Some(scheme),
-                input: input.to_vec(),
+                input,
                 mechanism,
                 authentication,
             }),
@@ -303,11 +325,12 @@ impl Cipher {
         let answer = slot
             .ask(remote, operation)
             .map_err(|error| error.about(format_args!("key {}", label(&self.key))))?;
-        let bytes = match (self.way, one(answer)?) {
-            (Way::Encrypt, Answer::Ciphertext(bytes)) => bytes,
-            (Way::Decrypt, Answer::Plaintext(bytes)) => bytes,
-            _ => return Err(unexpected()),
-        };
+        let way = self.way;
+        let bytes = whole(answer, |piece| match (way, piece) {
+            (Way::Encrypt, Answer::Ciphertext(bytes)) => Some(bytes),
+            (Way::Decrypt, Answer::Plaintext(bytes)) => Some(bytes),
+            _ => None,
+        })?;
         self.key = renewed(slot, self.handle, self.key.clone(), bytes.sealed);
         Ok(bytes.value.into())
     }

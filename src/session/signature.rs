@@ -4,6 +4,7 @@
 use cryptoki_sys::*;
 use keyward_token::key::{Message, PrivateKey, PublicKey, SecretKey};
 use keyward_token::mechanism::{Parameter, SignatureScheme, Signing};
+use keyward_wire::parts::INPUT_LIMIT;
 use keyward_wire::request::Operation;
 use keyward_wire::response::Result as Answer;
 use keyward_wire::{Sign, Verify};
@@ -14,9 +15,9 @@ use crate::remote::{Remote, one, unexpected};
 use crate::session::context::Context;
 use crate::slot::Slot;
 
-/// What is signed without being digested has to fit into a frame of the wire, in
-/// bytes.
-const LONGEST_INPUT: usize = 1_000_000;
+/// What an asymmetric key signs that digests nothing itself is shorter than this,
+/// in bytes.
+const LONGEST_AS_IT_IS: usize = 1_000_000;
 
 /// A signature under way.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ impl Signature {
             None => key.object.signature_length()?,
         };
         let public = || PublicKey::of(key.object.attributes());
-        let message = Message::new(&signing.preparation, public, LONGEST_INPUT)?;
+        let message = Message::new(&signing.preparation, public, most(&signing.scheme))?;
         Ok(Self {
             handle,
             mechanism,
@@ -112,7 +113,7 @@ impl Signature {
 
     pub(crate) fn finish(self, slot: &Slot, remote: &Remote) -> Result<Vec<u8>> {
         let authentication = self.context.proof()?;
-        let input = self.message.finish()?;
+        let mut input = self.message.finish()?;
         let Some(key) = self.key.reference() else {
             let attributes = self.key.object.attributes();
             if self.scheme.is_symmetric() {
@@ -124,7 +125,7 @@ impl Signature {
             key: Some(key),
             scheme: Some(self.scheme.into()),
             recoverable: self.recoverable,
-            input: input.to_vec(),
+            input: std::mem::take(&mut *input),
             mechanism: Some(self.mechanism),
             authentication,
         };
@@ -158,7 +159,7 @@ impl Verification {
         check_type(key, &signing)?;
         key.object.permit(CKA_VERIFY)?;
         let public = || PublicKey::of(key.object.attributes());
-        let message = Message::new(&signing.preparation, public, LONGEST_INPUT)?;
+        let message = Message::new(&signing.preparation, public, most(&signing.scheme))?;
         let verifier = if signing.scheme.is_symmetric() {
             Verifier::Secret(handle, key.clone())
         } else {
@@ -180,7 +181,7 @@ impl Verification {
     }
 
     pub(crate) fn finish(self, slot: &Slot, remote: &Remote, signature: &[u8]) -> Result<()> {
-        let input = self.message.finish()?;
+        let mut input = self.message.finish()?;
         let (handle, key) = match self.verifier {
             Verifier::Public(key) => return Ok(key.verify(&self.scheme, &input, signature)?),
             Verifier::Secret(handle, key) => (handle, key),
@@ -193,7 +194,7 @@ impl Verification {
             key: Some(reference),
             scheme: Some(self.scheme.into()),
             recoverable: false,
-            input: input.to_vec(),
+            input: std::mem::take(&mut *input),
             mechanism: Some(self.mechanism),
             authentication: Vec::new(),
         };
@@ -234,6 +235,17 @@ fn code_length(scheme: &SignatureScheme) -> Option<usize> {
             Some(*length as usize)
         }
         _ => None,
+    }
+}
+
+/// The most that is kept for a scheme which gets the data themselves, in bytes.
+fn most(scheme: &SignatureScheme) -> usize {
+    match scheme {
+        SignatureScheme::Hmac { .. }
+        | SignatureScheme::Cmac { .. }
+        | SignatureScheme::Ed25519
+        | SignatureScheme::Ed25519Context(_) => INPUT_LIMIT,
+        _ => LONGEST_AS_IT_IS,
     }
 }
 

@@ -10,8 +10,9 @@ use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::outside::OpenSsl;
 use crate::common::raw::{Module, Rv, Template, call, ok};
+use crate::vectors::hex;
 
-const KEY: [u8; 16] = *b"sixteen byte key";
+pub const KEY: [u8; 16] = *b"sixteen byte key";
 const IV: [u8; 16] = *b"initial  vector!";
 
 pub fn secret(kind: CK_KEY_TYPE, value: &[u8], (token, sensitive): (bool, bool)) -> Template {
@@ -98,7 +99,6 @@ fn aes_says_what_openssl_says_wherever_the_key_is() {
         let openssl = OpenSsl::new();
         let module = Module::initialized();
         let session = module.user();
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let whole: Vec<u8> = (0..4096_u32).map(|byte| (byte * 7) as u8).collect();
         let odd = &whole[..1003];
         openssl.file("whole", &whole);
@@ -167,7 +167,6 @@ fn des_and_triple_des_say_what_openssl_says_wherever_the_key_is() {
         // Bytes of odd parity, three different keys.
         let bytes: Vec<u8> =
             (0..24_u8).map(|byte| (byte << 1) | (byte.count_ones() as u8 & 1 ^ 1)).collect();
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let data = [3; 1000];
         openssl.file("data", &data);
         // DES is Triple DES with one key three times.

@@ -15,6 +15,7 @@ mod derivation;
 mod dual;
 mod initialising;
 mod known_answers;
+mod long_inputs;
 mod message_ciphers;
 mod newer_keys;
 mod operations;

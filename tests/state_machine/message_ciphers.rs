@@ -53,7 +53,7 @@ pub fn ccm(nonce: &mut [u8], length: usize, tag: &mut [u8]) -> CK_CCM_MESSAGE_PA
 }
 
 /// One message, in parts of this length if there is one.
-fn message<P>(
+pub fn message<P>(
     module: &Module,
     session: CK_SESSION_HANDLE,
     encrypt: bool,

@@ -12,7 +12,7 @@ use crate::common::outside::OpenSsl;
 use crate::common::raw::{Module, Rv, Template, call, call3, mechanism, mechanism_with, ok};
 use crate::vectors::{Case, wycheproof};
 
-const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+pub const ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
 
 fn private(kind: CK_KEY_TYPE, (token, sensitive): (bool, bool)) -> Template {
     Template::new()
