@@ -52,9 +52,10 @@ pub(super) unsafe fn generate(
         return Err(bad("phKey"));
     }
     // SAFETY: the host's promise, here and below.
-    let (mechanism, _) = unsafe { parameter::required(mechanism) }?;
+    let (mechanism, parameter) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let template = unsafe { template::read(template, count) }?;
+    let mechanism = (mechanism, &parameter);
     let made = session.generate_key(&library.remote, mechanism, template)?;
     // SAFETY: as above.
     unsafe { put(key, made) }
@@ -125,13 +126,21 @@ pub(super) unsafe fn derive(
     key: CK_OBJECT_HANDLE_PTR,
 ) -> Result<()> {
     let session = library.session(session)?;
-    if key.is_null() {
-        return Err(bad("phKey"));
-    }
     // SAFETY: the host's promise, here and below.
     let (number, parameter) = unsafe { parameter::required(mechanism) }?;
     // SAFETY: as above.
     let template = unsafe { template::read(template, count) }?;
+    if parameter::gives_parts(number) {
+        // SAFETY: as above; the mechanism is not null.
+        let place = unsafe { parameter::Place::of(mechanism, &parameter) }?;
+        let derived =
+            session.derive_keys(&library.remote, (number, &parameter), base, &template)?;
+        // SAFETY: as above.
+        return unsafe { place.put(derived) };
+    }
+    if key.is_null() {
+        return Err(bad("phKey"));
+    }
     let (made, version) =
         session.derive_key(&library.remote, (number, &parameter), base, template)?;
     if let &[major, minor] = version.as_slice() {

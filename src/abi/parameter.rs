@@ -1,6 +1,7 @@
 //! Mechanisms and their parameters.
 
 mod derivation;
+mod material;
 
 use cryptoki_sys::*;
 use keyward_token::mechanism::{Family, ModeName, Parameter, find};
@@ -8,6 +9,7 @@ use keyward_token::mechanism::{Family, ModeName, Parameter, find};
 use super::arguments::{bad, bytes};
 use crate::error::{Error, Result};
 pub(super) use derivation::put_version;
+pub(super) use material::{Place, gives_parts};
 
 /// [`read`], where there is no operation that null could cancel.
 ///
@@ -94,6 +96,20 @@ pub(super) unsafe fn read(
         Some(Family::Hmac { general: true, .. } | Family::Cmac { general: true, .. }) => {
             // SAFETY: the caller's promise.
             Parameter::Number(unsafe { structure(&mechanism) }?)
+        }
+        Some(Family::TlsMac) => {
+            // SAFETY: the caller's promise.
+            let mac: CK_TLS_MAC_PARAMS = unsafe { structure(&mechanism) }?;
+            Parameter::TlsMac {
+                hash: mac.prfHashMechanism,
+                length: mac.ulMacLength,
+                server_or_client: mac.ulServerOrClient,
+            }
+        }
+        Some(Family::PremasterGeneration) => {
+            // SAFETY: the caller's promise.
+            let version: CK_VERSION = unsafe { structure(&mechanism) }?;
+            Parameter::Version([version.major, version.minor])
         }
         Some(Family::Block { mode, .. }) => {
             // SAFETY: the caller's promise.

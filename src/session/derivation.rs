@@ -3,15 +3,19 @@
 
 use cryptoki_sys::*;
 use keyward_token::key::{PrivateKey, SecretKey, WorkingKey};
-use keyward_token::mechanism::{DerivationScheme, Parameter};
+use keyward_token::mechanism::{DerivationScheme, Material, Parameter};
+use keyward_token::rules::Wanted;
 use keyward_token::{Attributes, rules};
-use keyward_wire::DeriveKey;
+use keyward_wire::derive_keys::part::Part;
 use keyward_wire::request::Operation;
+use keyward_wire::response::Result as Answer;
+use keyward_wire::{DeriveKey, DeriveKeys, derive_keys};
 
 use crate::error::Result;
 use crate::object::Known;
-use crate::remote::Remote;
+use crate::remote::{Remote, one, unexpected};
 use crate::session::Session;
+use crate::session::signature::{label, renewed};
 
 impl Session {
     /// C_DeriveKey: the handle of the new key, and the version that a premaster
@@ -59,4 +63,66 @@ impl Session {
         };
         self.make_of(remote, handle, base, Operation::DeriveKey(derive))
     }
+
+    /// C_DeriveKey by a mechanism that gives several keys, or bytes.
+    pub(crate) fn derive_keys(
+        &self,
+        remote: &Remote,
+        (mechanism, parameter): (CK_MECHANISM_TYPE, &Parameter),
+        handle: CK_OBJECT_HANDLE,
+        template: &Attributes,
+    ) -> Result<DerivedKeys> {
+        let (scheme, _) = DerivationScheme::new(mechanism, parameter)?;
+        let material = Material::new(mechanism, parameter, template)?;
+        let base = self.slot.key(remote, handle)?;
+        let wanted = rules::may_derive_material(&scheme, &base.object, material.clone())?;
+        self.slot.policy().permit(mechanism, CKA_DERIVE, &base.object)?;
+        for key in wanted.keys() {
+            self.may_place(key.is_token_object(), key.is_private())?;
+        }
+        let closed = |key: &Wanted| key.is_token_object() || key.is_sensitive();
+        if base.is_here() && !wanted.keys().iter().any(closed) {
+            let key = SecretKey::of(base.object.attributes())?;
+            let (keys, data) = wanted.derive(&scheme, WorkingKey::Secret(&key))?;
+            let keys: Result<_> = keys.into_iter().map(|key| self.keep(key)).collect();
+            return Ok(DerivedKeys {
+                keys: keys?,
+                data: data.into_iter().map(|mut data| std::mem::take(&mut *data)).collect(),
+            });
+        }
+        let key = |template: &Attributes| {
+            Part::Key(keyward_wire::Attributes { attributes: template.into() })
+        };
+        // No mechanism gives more than 65,536 bytes.
+        let data = |length: &usize| Part::Data(u32::try_from(*length).unwrap_or(u32::MAX));
+        let parts = material.keys.iter().map(key).chain(material.data.iter().map(data));
+        let derive = DeriveKeys {
+            base: Some(base.operand()),
+            derivation: Some(scheme.into()),
+            parts: parts.map(|part| derive_keys::Part { part: Some(part) }).collect(),
+            mechanism,
+        };
+        let frames = self
+            .slot
+            .ask_for_change(remote, Operation::DeriveKeys(derive))
+            .map_err(|error| error.about(format_args!("key {}", label(&base))))?;
+        let Answer::DerivedKeys(answer) = one(frames)? else { return Err(unexpected()) };
+        let lengths: Vec<_> = answer.data.iter().map(Vec::len).collect();
+        if answer.keys.len() != material.keys.len() || lengths != material.data {
+            return Err(unexpected());
+        }
+        renewed(&self.slot, handle, base, answer.sealed);
+        let take_in = |object| self.slot.take_in(self.handle, object);
+        let keys: Result<_> = answer.keys.into_iter().map(take_in).collect();
+        Ok(DerivedKeys { keys: keys?, data: answer.data })
+    }
+}
+
+/// What a mechanism gave that gives several keys, or bytes.
+#[derive(Debug)]
+pub(crate) struct DerivedKeys {
+    /// In the order in which they were asked for.
+    pub(crate) keys: Vec<CK_OBJECT_HANDLE>,
+    /// The same.
+    pub(crate) data: Vec<Vec<u8>>,
 }

@@ -13,6 +13,8 @@ mod recovery;
 mod signature;
 mod wrapping;
 
+pub(crate) use derivation::DerivedKeys;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

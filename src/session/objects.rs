@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use keyward_token::rules::{Author, Domain};
+use keyward_token::mechanism::Parameter;
+use keyward_token::rules::{Author, Domain, KeySource};
 use keyward_token::stage::CKA_KEYWARD_STAGE;
 use keyward_token::{Attributes, Object, rules};
 use keyward_wire::request::Operation;
@@ -37,22 +38,24 @@ impl Session {
     pub(crate) fn generate_key(
         &self,
         remote: &Remote,
-        mechanism: CK_MECHANISM_TYPE,
+        (mechanism, parameter): (CK_MECHANISM_TYPE, &Parameter),
         template: Attributes,
     ) -> Result<CK_OBJECT_HANDLE> {
         self.slot.policy().permit_generation(mechanism, &template)?;
+        let source = KeySource::of(parameter);
         if rules::makes_parameters(mechanism) {
             // They are looked for by the service, which may take a while.
             let domain = Domain::new(mechanism, template.clone())?;
             self.may_place(domain.is_token_object(), domain.is_private())?;
         } else {
-            let object = rules::generate_secret_key(mechanism, template.clone())?;
+            let object = rules::generate_secret_key(mechanism, &source, template.clone())?;
             self.may_make(&object)?;
             if !object.is_token_object() && !object.is_sensitive() {
                 return self.keep(object);
             }
         }
-        let generate = GenerateKey { mechanism, template: (&template).into() };
+        let (template, version) = ((&template).into(), source.version());
+        let generate = GenerateKey { mechanism, template, version };
         let frames = self.slot.ask_for_change(remote, Operation::GenerateKey(generate))?;
         self.slot.take_in(self.handle, remote::object(frames)?)
     }

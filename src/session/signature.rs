@@ -231,9 +231,9 @@ fn must_be_secret(key: &Known) -> Result<()> {
 /// How long an authentication code is, in bytes; `None` for signatures.
 fn code_length(scheme: &SignatureScheme) -> Option<usize> {
     match scheme {
-        SignatureScheme::Hmac { length, .. } | SignatureScheme::Cmac { length, .. } => {
-            Some(*length as usize)
-        }
+        SignatureScheme::Hmac { length, .. }
+        | SignatureScheme::Cmac { length, .. }
+        | SignatureScheme::TlsMac { length, .. } => Some(*length as usize),
         _ => None,
     }
 }

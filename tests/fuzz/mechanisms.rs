@@ -94,6 +94,16 @@ impl Draw<'_> {
                 let length = self.length_of(&[4, 8, 16, 20, 32]);
                 self.given(length)
             }
+            Some(Family::TlsMac) => {
+                let (hash, _) = self.hash_and_mgf();
+                let (length, side) = (self.length_of(&[12, 12, 32]), self.length_of(&[1, 2]));
+                self.given(CK_TLS_MAC_PARAMS {
+                    prfHashMechanism: hash,
+                    ulMacLength: length,
+                    ulServerOrClient: side,
+                })
+            }
+            Some(Family::PremasterGeneration) => self.given(CK_VERSION { major: 3, minor: 3 }),
             Some(Family::KeyWrap { .. }) => {
                 let length = self.rng.pick(&[0, 4, 8]);
                 self.data(length)
@@ -248,7 +258,70 @@ impl Draw<'_> {
                     ulContextDataLength: context_length,
                 })
             }
+            Derived::Tls10Master => {
+                let randoms = self.randoms();
+                let version = self.place();
+                self.given(CK_SSL3_MASTER_KEY_DERIVE_PARAMS {
+                    RandomInfo: randoms,
+                    pVersion: version,
+                })
+            }
+            Derived::TlsKeys { tls12, .. } => self.tls_keys(tls12),
+            Derived::TlsPrf => {
+                let ((seed, seed_length), (label, label_length)) = (self.data(64), self.data(10));
+                // Just as long as is said.
+                let length = self.rng.pick(&[12, 48, 1, 0]);
+                let (output, length) = (self.room(length), self.value(length as CK_ULONG));
+                let absent = self.rng.once_in(20);
+                self.given(CK_TLS_PRF_PARAMS {
+                    pSeed: seed,
+                    ulSeedLen: seed_length,
+                    pLabel: label,
+                    ulLabelLen: label_length,
+                    pOutput: if absent { null_mut() } else { output },
+                    pulOutputLen: length,
+                })
+            }
         }
+    }
+
+    fn tls_keys(&mut self, tls12: bool) -> (*mut u8, CK_ULONG) {
+        let (mac, key) = (self.length_of(&[256, 160, 0]), self.length_of(&[128, 256, 0]));
+        // The host's places are as long as it says.
+        let bytes = self.rng.pick(&[16, 4, 0]);
+        let (client, server) = (self.room(bytes), self.room(bytes));
+        let absent = self.rng.once_in(20);
+        let out = self.value(CK_SSL3_KEY_MAT_OUT {
+            hClientMacSecret: 0,
+            hServerMacSecret: 0,
+            hClientKey: 0,
+            hServerKey: 0,
+            pIVClient: if absent { null_mut() } else { client },
+            pIVServer: server,
+        });
+        let out = if self.rng.once_in(20) { null_mut() } else { out };
+        let randoms = self.randoms();
+        let export = CK_BBOOL::from(self.rng.once_in(20));
+        let (hash, _) = self.hash_and_mgf();
+        if !tls12 {
+            return self.given(CK_SSL3_KEY_MAT_PARAMS {
+                ulMacSizeInBits: mac,
+                ulKeySizeInBits: key,
+                ulIVSizeInBits: 8 * bytes as CK_ULONG,
+                bIsExport: export,
+                RandomInfo: randoms,
+                pReturnedKeyMaterial: out,
+            });
+        }
+        self.given(CK_TLS12_KEY_MAT_PARAMS {
+            ulMacSizeInBits: mac,
+            ulKeySizeInBits: key,
+            ulIVSizeInBits: 8 * bytes as CK_ULONG,
+            bIsExport: export,
+            RandomInfo: randoms,
+            pReturnedKeyMaterial: out,
+            prfHashMechanism: hash,
+        })
     }
 
     fn counter_mode(&mut self) -> (*mut u8, CK_ULONG) {
@@ -426,7 +499,7 @@ fn key_type(family: Family) -> Option<CK_KEY_TYPE> {
             BlockCipher::TripleDes => CKK_DES3,
             BlockCipher::Des => CKK_DES,
         },
-        Family::Hmac { .. } | Family::Derivation(_) => CKK_GENERIC_SECRET,
+        Family::Hmac { .. } | Family::TlsMac | Family::Derivation(_) => CKK_GENERIC_SECRET,
         _ => return None,
     })
 }

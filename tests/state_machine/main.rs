@@ -23,6 +23,7 @@ mod parameters;
 mod policy;
 mod recovery;
 mod threads;
+mod tls;
 mod values;
 mod versions;
 mod wrapping;

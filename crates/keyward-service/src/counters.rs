@@ -59,6 +59,7 @@ operations! {
     WrapKey "wrap_key",
     UnwrapKey "unwrap_key",
     DeriveKey "derive_key",
+    DeriveKeys "derive_keys",
     EncapsulateKey "encapsulate_key",
     DecapsulateKey "decapsulate_key",
     CreateToken "create_token",

@@ -73,6 +73,7 @@ impl Operation {
                 wipe_key(&mut wrap.key);
             }
             Self::UnwrapKey(unwrap) => wipe_key(&mut unwrap.unwrapping_key),
+            Self::DeriveKeys(derive) => wipe_key(&mut derive.base),
             Self::DecapsulateKey(decapsulate) => wipe_key(&mut decapsulate.private_key),
             Self::DeriveKey(derive) => {
                 wipe_key(&mut derive.base);

@@ -173,7 +173,63 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("sign-ecdsa", sign(sign::Scheme::Ecdsa(Done {}))),
         (
             "generate_key",
-            Operation::GenerateKey(GenerateKey { mechanism: 0x1080, template: template.clone() }),
+            Operation::GenerateKey(GenerateKey {
+                mechanism: 0x1080,
+                template: template.clone(),
+                ..GenerateKey::default()
+            }),
+        ),
+        (
+            "generate_key-premaster",
+            Operation::GenerateKey(GenerateKey {
+                mechanism: 0x374,
+                version: vec![3, 3],
+                ..GenerateKey::default()
+            }),
+        ),
+        (
+            "encrypt-des",
+            Operation::Encrypt(Encrypt {
+                key: Some(by_id()),
+                block: Some(Block {
+                    cipher: BlockCipher::Des.into(),
+                    mode: Some(block::Mode::Ecb(Done {})),
+                }),
+                input: vec![0x99; 8],
+                ..Encrypt::default()
+            }),
+        ),
+        (
+            "sign-tls_mac",
+            sign(sign::Scheme::TlsMac(TlsMac {
+                hash: Hash::Sha384.into(),
+                server: true,
+                length: 12,
+            })),
+        ),
+        (
+            "derive_keys",
+            Operation::DeriveKeys(DeriveKeys {
+                base: Some(by_blob()),
+                derivation: Some(Derivation {
+                    scheme: Some(derivation::Scheme::TlsPrf(TlsPrf {
+                        hash: Hash::Sha256.into(),
+                        label: b"key expansion".to_vec(),
+                        seed: vec![0x11; 64],
+                        length: 0,
+                        tells_version: false,
+                    })),
+                }),
+                parts: vec![
+                    derive_keys::Part {
+                        part: Some(derive_keys::part::Part::Key(Attributes {
+                            attributes: template.clone(),
+                        })),
+                    },
+                    derive_keys::Part { part: Some(derive_keys::part::Part::Data(12)) },
+                ],
+                mechanism: 0x3e1,
+            }),
         ),
         (
             "encrypt",
@@ -586,6 +642,14 @@ fn responses() -> Vec<(&'static str, Response)> {
             }),
         ),
         ("send_on", Answer::SendOn(Done {})),
+        (
+            "derived_keys",
+            Answer::DerivedKeys(DerivedKeys {
+                keys: vec![object(), object()],
+                data: vec![vec![0x77; 12], vec![0x66; 12]],
+                sealed: b"renewed".to_vec(),
+            }),
+        ),
         ("token", Answer::Token(token())),
         (
             "token-hsm",

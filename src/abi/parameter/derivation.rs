@@ -5,7 +5,7 @@ use keyward_token::mechanism::{BlockCipher, DataField, Derived, Parameter, Salt}
 use zeroize::Zeroizing;
 
 use super::super::arguments::bytes;
-use super::{missing, structure};
+use super::{material, missing, structure};
 use crate::error::{Error, Result};
 
 /// Reads the parameter of a mechanism that derives keys.
@@ -94,6 +94,17 @@ pub(super) unsafe fn read(derived: Derived, mechanism: &CK_MECHANISM) -> Result<
                 context,
             }
         }
+        Derived::Tls10Master => {
+            // SAFETY: as above.
+            let tls: CK_SSL3_MASTER_KEY_DERIVE_PARAMS = unsafe { structure(mechanism) }?;
+            // SAFETY: as above.
+            let (client_random, server_random) = unsafe { randoms(&tls.RandomInfo) }?;
+            Parameter::TlsMaster { hash: CKM_TLS_PRF, client_random, server_random }
+        }
+        Derived::TlsKeys { .. } | Derived::TlsPrf => {
+            // SAFETY: as above.
+            unsafe { material::read(derived, mechanism) }?
+        }
     })
 }
 
@@ -115,6 +126,11 @@ pub(in super::super) unsafe fn put_version(mechanism: CK_MECHANISM_PTR, version:
         CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE => {
             // SAFETY: as above.
             unsafe { structure::<CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS>(&mechanism) }
+                .map(|tls| tls.pVersion)
+        }
+        CKM_TLS_MASTER_KEY_DERIVE => {
+            // SAFETY: as above.
+            unsafe { structure::<CK_SSL3_MASTER_KEY_DERIVE_PARAMS>(&mechanism) }
                 .map(|tls| tls.pVersion)
         }
         _ => return,
@@ -202,7 +218,7 @@ unsafe fn string_data(mechanism: &CK_MECHANISM) -> Result<Zeroizing<Vec<u8>>> {
     Ok(unsafe { bytes(data.pData, data.ulLen) }?.to_vec().into())
 }
 
-unsafe fn randoms(info: &CK_SSL3_RANDOM_DATA) -> Result<(Vec<u8>, Vec<u8>)> {
+pub(super) unsafe fn randoms(info: &CK_SSL3_RANDOM_DATA) -> Result<(Vec<u8>, Vec<u8>)> {
     // SAFETY: the caller's promise, here and below.
     let client = unsafe { bytes(info.pClientRandom, info.ulClientRandomLen) }?.to_vec();
     // SAFETY: as above.
@@ -220,7 +236,7 @@ unsafe fn of_bytes<T>(value: &[u8]) -> Result<T> {
     Ok(unsafe { value.as_ptr().cast::<T>().read_unaligned() })
 }
 
-fn invalid(why: &'static str) -> Error {
+pub(super) fn invalid(why: &'static str) -> Error {
     Error::new(CKR_MECHANISM_PARAM_INVALID, why)
 }
 

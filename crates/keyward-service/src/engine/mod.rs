@@ -399,6 +399,7 @@ impl Engine {
             Operation::GenerateKey(generate) => self.generate_key(call, generate).await,
             Operation::GenerateKeyPair(generate) => self.generate_key_pair(call, generate).await,
             Operation::DeriveKey(derive) => self.derive_key(call, derive).await,
+            Operation::DeriveKeys(derive) => self.derive_keys(call, derive).await,
             Operation::EncapsulateKey(send) => self.encapsulate_key(call, send).await,
             Operation::DecapsulateKey(open) => self.decapsulate_key(call, open).await,
             Operation::UnwrapKey(unwrap) => self.unwrap_key(call, unwrap).await,

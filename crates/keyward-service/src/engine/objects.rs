@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cryptoki_sys::{CKM_DH_PKCS_KEY_PAIR_GEN, CKM_RSA_PKCS_KEY_PAIR_GEN};
-use keyward_token::rules::{self, Domain, Draft};
+use keyward_token::rules::{self, Domain, Draft, KeySource};
 use keyward_token::{Attributes, Object, Stage};
 use keyward_wire::response::Result as Answered;
 use keyward_wire::{self as wire, Error, ErrorCode, Result};
@@ -98,7 +98,8 @@ impl Engine {
                 .run_slow(call.identity.uid, call.deadline, move || domain.generate(&stop))
                 .await?
         } else {
-            rules::generate_secret_key(generate.mechanism, template)?
+            let source = KeySource::of_wire(generate)?;
+            rules::generate_secret_key(generate.mechanism, &source, template)?
         };
         self.plan_made(call, &access, object, effects, Default::default()).await
     }

@@ -4,6 +4,7 @@ use keyward_crypto::kdf::{self, Prf};
 use keyward_wire::{Error, ErrorCode, Result};
 use zeroize::Zeroizing;
 
+use super::secret::PREMASTER_SECRET;
 use super::{SecretKey, WorkingKey, from_crypto, type_inconsistent};
 use crate::mechanism::{DataField, DerivationScheme, HkdfSalt, PrfName};
 
@@ -192,6 +193,3 @@ fn too_much(error: keyward_crypto::Error) -> Error {
 fn size_range() -> Error {
     Error::new(ErrorCode::KeySizeRange, "a key of that length cannot be derived so")
 }
-
-/// Bytes (RFC 5246 section 7.4.7.1).
-const PREMASTER_SECRET: usize = 48;

@@ -7,7 +7,7 @@ use keyward_crypto::block::{BlockKey, Direction};
 use keyward_crypto::cmac::Cmac;
 use keyward_crypto::digest::Hash;
 use keyward_crypto::hmac::Hmac;
-use keyward_crypto::{ccm, gcm, wrap};
+use keyward_crypto::{ccm, gcm, kdf, wrap};
 use keyward_wire::{Error, ErrorCode, Result};
 use zeroize::Zeroizing;
 
@@ -94,6 +94,16 @@ impl SecretKey {
         Ok(key)
     }
 
+    /// Draws the premaster secret of a TLS that agrees by RSA: 48 bytes that begin with the client's
+    /// version (RFC 5246 section 7.4.7.1).
+    #[must_use]
+    pub fn premaster(version: [u8; 2]) -> Self {
+        let mut value = Zeroizing::new(vec![0; PREMASTER_SECRET]);
+        keyward_crypto::random::fill(&mut value);
+        value[..2].copy_from_slice(&version);
+        Self { key_type: CKK_GENERIC_SECRET, value }
+    }
+
     /// Gives each byte of a DES key odd parity; leaves other keys as they are.
     pub(crate) fn set_parity(&mut self) {
         if matches!(self.key_type, CKK_DES | CKK_DES2 | CKK_DES3) {
@@ -163,6 +173,15 @@ impl SecretKey {
                 let mut cmac = Cmac::new(&self.block_key()?.1);
                 cmac.update(input);
                 Ok((cmac.finish(), (*length as usize).min(cipher.block_length())))
+            }
+            SignatureScheme::TlsMac { hash, server, length } => {
+                let label: &[u8] = if *server { b"server finished" } else { b"client finished" };
+                let length = *length as usize;
+                let code = match hash {
+                    Some(hash) => kdf::tls12_prf(*hash, &self.value, label, input, length),
+                    None => kdf::tls10_prf(&self.value, label, input, length),
+                };
+                Ok((code.map_err(from_crypto)?, length))
             }
             _ => Err(type_inconsistent("of the mechanism's type")),
         }
@@ -323,5 +342,7 @@ fn encrypted(error: keyward_crypto::Error) -> Error {
     error
 }
 
+/// Bytes.
+pub(super) const PREMASTER_SECRET: usize = 48;
 /// The longest secret, in bytes.
 const LONGEST: usize = 1 << 16;

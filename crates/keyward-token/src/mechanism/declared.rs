@@ -6,6 +6,7 @@ use cryptoki_sys::*;
 use keyward_crypto::digest::Hash;
 use keyward_wire::{Error, ErrorCode, Result};
 
+use super::derivation::KEYS_LABEL;
 use super::{
     BlockMode, DerivationScheme, Derived, EncryptionScheme, Family, ModeName, SignatureScheme,
     WrappingScheme, find, parameter_invalid,
@@ -42,6 +43,7 @@ pub fn of_signature(named: Option<u64>, scheme: &SignatureScheme, input: &[u8]) 
         (Family::Cmac { cipher: of, general }, SignatureScheme::Cmac { cipher, length }) => {
             of == *cipher && (general || *length as usize == cipher.block_length())
         }
+        (Family::TlsMac, SignatureScheme::TlsMac { .. }) => true,
         _ => false,
     };
     if fits { Ok(number) } else { Err(other(number)) }
@@ -120,11 +122,32 @@ pub fn of_derivation(named: Option<u64>, scheme: &DerivationScheme) -> Result<u6
         DerivationScheme::TlsPrf { label, .. } if label.starts_with(b"extended") => {
             &[CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE, CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH]
         }
+        DerivationScheme::TlsPrf { hash: None, .. } => {
+            &[CKM_TLS_MASTER_KEY_DERIVE, CKM_TLS_MASTER_KEY_DERIVE_DH]
+        }
         DerivationScheme::TlsPrf { .. } => {
             &[CKM_TLS12_MASTER_KEY_DERIVE, CKM_TLS12_MASTER_KEY_DERIVE_DH]
         }
     };
     one_of(named, numbers)
+}
+
+/// Whether a mechanism that gives several keys, or bytes, derives them so.
+///
+/// # Errors
+/// As [`of_signature`].
+pub fn of_material(number: u64, scheme: &DerivationScheme) -> Result<u64> {
+    let DerivationScheme::TlsPrf { hash, label, length: None, .. } = scheme else {
+        return Err(other(number));
+    };
+    let fits = match find(number)?.family {
+        Family::Derivation(Derived::TlsKeys { tls12, .. }) => {
+            hash.is_some() == tls12 && label == KEYS_LABEL
+        }
+        Family::Derivation(Derived::TlsPrf) => hash.is_none(),
+        _ => false,
+    };
+    if fits { Ok(number) } else { Err(other(number)) }
 }
 
 /// The named one, if it is one of these; the first of them if none is named.
@@ -163,6 +186,7 @@ fn plain_signature(scheme: &SignatureScheme) -> u64 {
         | SignatureScheme::Ed25519Context(_)
         | SignatureScheme::Ed25519Prehashed(_) => CKM_EDDSA,
         SignatureScheme::MlDsa => CKM_ML_DSA,
+        SignatureScheme::TlsMac { .. } => CKM_TLS_MAC,
         SignatureScheme::Hmac { hash, length } => family_number(|family| {
             let general = *length as usize != hash.length();
             family == Family::Hmac { hash: *hash, general }

@@ -178,7 +178,7 @@ impl DerivationScheme {
             (Derived::Tls12Master, Parameter::TlsMaster { hash, client_random, server_random }) => {
                 Self::TlsPrf {
                     hash: Some(hash_of_mechanism(*hash)?),
-                    label: b"master secret".to_vec(),
+                    label: MASTER_LABEL.to_vec(),
                     seed: [&client_random[..], server_random].concat(),
                     length: Some(MASTER_SECRET),
                     tells_version: number == CKM_TLS12_MASTER_KEY_DERIVE,
@@ -206,17 +206,41 @@ impl DerivationScheme {
                     seed.extend(length.to_be_bytes());
                     seed.extend(context);
                 }
-                // The older one is MD5's and SHA-1's, and is asked for by another number.
-                let hash =
-                    if *hash == CKM_TLS_PRF { None } else { Some(hash_of_mechanism(*hash)?) };
                 Self::TlsPrf {
-                    hash,
+                    hash: tls_hash(*hash)?,
                     label: label.clone(),
                     seed,
                     length: None,
                     tells_version: false,
                 }
             }
+            (Derived::Tls10Master, Parameter::TlsMaster { client_random, server_random, .. }) => {
+                Self::TlsPrf {
+                    hash: None,
+                    label: MASTER_LABEL.to_vec(),
+                    seed: [&client_random[..], server_random].concat(),
+                    length: Some(MASTER_SECRET),
+                    tells_version: number == CKM_TLS_MASTER_KEY_DERIVE,
+                }
+            }
+            (
+                Derived::TlsKeys { .. },
+                Parameter::TlsKeys { hash, client_random, server_random, .. },
+            ) => Self::TlsPrf {
+                hash: tls_hash(*hash)?,
+                label: KEYS_LABEL.to_vec(),
+                // The other way round (RFC 5246 section 6.3).
+                seed: [&server_random[..], client_random].concat(),
+                length: None,
+                tells_version: false,
+            },
+            (Derived::TlsPrf, Parameter::TlsPrf { seed, label, .. }) => Self::TlsPrf {
+                hash: None,
+                label: label.clone(),
+                seed: seed.clone(),
+                length: None,
+                tells_version: false,
+            },
             _ => return Err(parameter_invalid("the mechanism's parameter is missing")),
         };
         Ok((scheme, other))
@@ -291,6 +315,12 @@ fn x963(kdf: u64, shared: &[u8]) -> Result<Option<Kdf>> {
     Ok(Some(Kdf { hash, shared: shared.to_vec() }))
 }
 
+/// The hash of TLS's PRF. The older one is MD5's and SHA-1's together, and is asked for by a number
+/// of its own.
+pub(super) fn tls_hash(number: u64) -> Result<Option<Hash>> {
+    if number == CKM_TLS_PRF { Ok(None) } else { hash_of_mechanism(number).map(Some) }
+}
+
 fn prf_of(number: u64) -> Result<PrfName> {
     Ok(match number {
         CKM_AES_CMAC => PrfName::Cmac(BlockCipher::Aes),
@@ -335,5 +365,8 @@ pub(crate) fn may_count(fields: &[DataField]) -> Result<()> {
     ))
 }
 
+const MASTER_LABEL: &[u8] = b"master secret";
+/// RFC 5246 section 6.3.
+pub(super) const KEYS_LABEL: &[u8] = b"key expansion";
 /// Bytes (RFC 5246 section 8.1).
 const MASTER_SECRET: usize = 48;

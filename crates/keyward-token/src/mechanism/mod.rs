@@ -7,6 +7,7 @@
 
 pub mod declared;
 mod derivation;
+mod material;
 mod parameter;
 mod policy;
 mod registry;
@@ -16,6 +17,7 @@ mod wire_derivation;
 mod wrapping;
 
 pub use derivation::{DerivationScheme, HkdfSalt, Kdf, PrfName};
+pub use material::Material;
 pub use parameter::{DataField, Parameter, Salt};
 pub use policy::{Offer, Policy};
 pub use registry::{PREPARED, REGISTRY};
@@ -55,6 +57,8 @@ pub enum Family {
     PairGeneration(u64),
     /// Makes a secret key of this type, CKK_AES and the like.
     SecretGeneration(u64),
+    /// Makes the premaster secret of a TLS that agrees by RSA.
+    PremasterGeneration,
     /// Makes domain parameters for keys of this type, CKK_DSA or CKK_DH.
     ParameterGeneration(u64),
     /// PKCS#1 v1.5; with a hash it digests the data itself.
@@ -90,6 +94,8 @@ pub enum Family {
         /// As said.
         general: bool,
     },
+    /// verify_data of TLS's Finished messages.
+    TlsMac,
     /// Encrypts with a block cipher.
     Block {
         /// The cipher.
@@ -170,6 +176,25 @@ pub enum Derived {
     Tls12ExtendedMaster,
     /// TLS 1.2's PRF with a label of the caller's.
     TlsKdf,
+    /// The master secret of TLS 1.0 and 1.1.
+    Tls10Master,
+    /// The keys that a connection of TLS encrypts and authenticates with: several at once.
+    TlsKeys {
+        /// Of TLS 1.2; else of 1.0 and 1.1.
+        tls12: bool,
+        /// Without initialisation vectors, which would show a part of what is derived.
+        safe: bool,
+    },
+    /// The PRF of TLS 1.0 and 1.1, which gives bytes, no key.
+    TlsPrf,
+}
+
+impl Derived {
+    /// Whether what is derived is not one key but several, or none.
+    #[must_use]
+    pub fn gives_parts(self) -> bool {
+        matches!(self, Self::TlsKeys { .. } | Self::TlsPrf)
+    }
 }
 
 impl BlockCipher {

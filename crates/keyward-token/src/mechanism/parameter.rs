@@ -156,6 +156,41 @@ pub enum Parameter {
         /// `None` if there is no context, which differs from an empty one (RFC 5705 section 4).
         context: Option<Vec<u8>>,
     },
+    /// CK_TLS12_KEY_MAT_PARAMS, and CK_SSL3_KEY_MAT_PARAMS.
+    TlsKeys {
+        /// CKM_SHA256 and the like; CKM_TLS_PRF for TLS 1.0.
+        hash: u64,
+        /// Of each of the keys that authenticate.
+        mac_bits: u64,
+        /// Of each of the keys that encrypt.
+        key_bits: u64,
+        /// Of each of the initialisation vectors.
+        iv_bits: u64,
+        /// 32 bytes.
+        client_random: Vec<u8>,
+        /// 32 bytes.
+        server_random: Vec<u8>,
+    },
+    /// CK_TLS_PRF_PARAMS.
+    TlsPrf {
+        /// The seed.
+        seed: Vec<u8>,
+        /// The label.
+        label: Vec<u8>,
+        /// How much it is to give, in bytes.
+        length: u64,
+    },
+    /// CK_TLS_MAC_PARAMS.
+    TlsMac {
+        /// CKM_SHA256 and the like, or CKM_TLS_PRF.
+        hash: u64,
+        /// Bytes.
+        length: u64,
+        /// 1: the server's; 2: the client's.
+        server_or_client: u64,
+    },
+    /// CK_VERSION: that of the client, in its first message.
+    Version([u8; 2]),
 }
 
 /// The salt of HKDF.
@@ -217,6 +252,10 @@ impl fmt::Debug for Parameter {
             Self::TlsMaster { .. } => "TlsMaster",
             Self::TlsExtendedMaster { .. } => "TlsExtendedMaster",
             Self::TlsKdf { .. } => "TlsKdf",
+            Self::TlsKeys { .. } => "TlsKeys",
+            Self::TlsPrf { .. } => "TlsPrf",
+            Self::TlsMac { .. } => "TlsMac",
+            Self::Version(_) => "Version",
         })
     }
 }

@@ -275,7 +275,12 @@ fn is_old(family: Family) -> bool {
             | Family::SecretGeneration(CKK_DES | CKK_DES2 | CKK_DES3)
             | Family::ParameterGeneration(_)
             | Family::Dsa(_)
-            | Family::Derivation(Derived::Dh)
+            | Family::Derivation(
+                Derived::Dh
+                    | Derived::Tls10Master
+                    | Derived::TlsKeys { tls12: false, .. }
+                    | Derived::TlsPrf,
+            )
             | Family::Block { cipher: BlockCipher::TripleDes | BlockCipher::Des, .. }
             | Family::Derivation(Derived::Encryption {
                 cipher: BlockCipher::TripleDes | BlockCipher::Des,

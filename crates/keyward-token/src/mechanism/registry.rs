@@ -18,6 +18,8 @@ const DES2: (u64, u64) = (16, 16);
 const DES1: (u64, u64) = (8, 8);
 const DES: (u64, u64) = (16, 24);
 const DES3: (u64, u64) = (24, 24);
+/// A premaster or master secret.
+const TLS: (u64, u64) = (48, 48);
 const SECRET: (u64, u64) = (1, 1 << 16);
 const NONE: (u64, u64) = (0, 0);
 
@@ -61,6 +63,10 @@ const fn triple_des(mode: ModeName) -> Family {
 
 const fn des(mode: ModeName) -> Family {
     Family::Block { cipher: BlockCipher::Des, mode }
+}
+
+const fn tls_keys(tls12: bool, safe: bool) -> Family {
+    Family::Derivation(Derived::TlsKeys { tls12, safe })
 }
 
 const fn encrypted(cipher: BlockCipher, cbc: bool) -> Family {
@@ -227,6 +233,16 @@ pub const REGISTRY: &[Mechanism] = registry! {
         Family::Derivation(Derived::Tls12ExtendedMaster), SECRET, CKF_DERIVE, false;
     CKM_TLS12_KDF Family::Derivation(Derived::TlsKdf), SECRET, CKF_DERIVE, false;
     CKM_TLS_KDF Family::Derivation(Derived::TlsKdf), SECRET, CKF_DERIVE, false;
+    CKM_TLS12_KEY_AND_MAC_DERIVE tls_keys(true, false), SECRET, CKF_DERIVE, false;
+    CKM_TLS12_KEY_SAFE_DERIVE tls_keys(true, true), SECRET, CKF_DERIVE, false;
+    CKM_TLS12_MAC Family::TlsMac, SECRET, CKF_SIGN | CKF_VERIFY, false;
+    CKM_TLS_MAC Family::TlsMac, SECRET, CKF_SIGN | CKF_VERIFY, false;
+    CKM_TLS_PRE_MASTER_KEY_GEN Family::PremasterGeneration, TLS, CKF_GENERATE, false;
+    CKM_TLS_MASTER_KEY_DERIVE Family::Derivation(Derived::Tls10Master), TLS, CKF_DERIVE, false;
+    CKM_TLS_MASTER_KEY_DERIVE_DH
+        Family::Derivation(Derived::Tls10Master), SECRET, CKF_DERIVE, false;
+    CKM_TLS_KEY_AND_MAC_DERIVE tls_keys(false, false), SECRET, CKF_DERIVE, false;
+    CKM_TLS_PRF Family::Derivation(Derived::TlsPrf), SECRET, CKF_DERIVE, false;
     CKM_EC_EDWARDS_KEY_PAIR_GEN
         Family::PairGeneration(CKK_EC_EDWARDS), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS, false;
     CKM_ML_DSA_KEY_PAIR_GEN

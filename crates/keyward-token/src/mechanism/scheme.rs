@@ -5,6 +5,7 @@ use keyward_crypto::block::Counter;
 use keyward_crypto::digest::Hash;
 use keyward_wire::Result;
 
+use super::derivation::tls_hash;
 use super::{
     BlockCipher, Family, ModeName, Parameter, find, hash_of_mechanism, hash_of_mgf, not_for,
     parameter_invalid,
@@ -50,6 +51,15 @@ pub enum SignatureScheme {
         /// Its cipher.
         cipher: BlockCipher,
         /// Of the code, in bytes.
+        length: u32,
+    },
+    /// verify_data of a Finished message: the input is the digest of the handshake.
+    TlsMac {
+        /// The hash of TLS 1.2's PRF; `None`: TLS 1.0's.
+        hash: Option<Hash>,
+        /// The server's; else the client's.
+        server: bool,
+        /// In bytes.
         length: u32,
     },
 }
@@ -191,6 +201,7 @@ impl Signing {
                 let length = code_length(parameter, general, cipher.block_length())?;
                 (Preparation::None, SignatureScheme::Cmac { cipher, length })
             }
+            Family::TlsMac => (Preparation::None, tls_mac(parameter)?),
             _ => return Ok(None),
         };
         Ok(Some(Self { preparation, scheme }))
@@ -219,6 +230,7 @@ impl SignatureScheme {
                 key_type == CKK_GENERIC_SECRET || key_type == key_type_of_hmac(*hash)
             }
             Self::Cmac { cipher, .. } => cipher.takes(key_type),
+            Self::TlsMac { .. } => key_type == CKK_GENERIC_SECRET,
         }
     }
 
@@ -226,7 +238,7 @@ impl SignatureScheme {
     /// one.
     #[must_use]
     pub fn is_symmetric(&self) -> bool {
-        matches!(self, Self::Hmac { .. } | Self::Cmac { .. })
+        matches!(self, Self::Hmac { .. } | Self::Cmac { .. } | Self::TlsMac { .. })
     }
 }
 
@@ -366,6 +378,22 @@ fn ml_dsa(parameter: &Parameter, own: Option<Hash>, hashed: bool) -> Result<Prep
     Ok(Preparation::Mu { context: context.clone(), hash })
 }
 
+fn tls_mac(parameter: &Parameter) -> Result<SignatureScheme> {
+    let Parameter::TlsMac { hash, length, server_or_client } = parameter else {
+        return Err(parameter_invalid("CK_TLS_MAC_PARAMS is missing"));
+    };
+    let server = match server_or_client {
+        1 => true,
+        2 => false,
+        _ => return Err(parameter_invalid("ulServerOrClient is neither 1 nor 2")),
+    };
+    let length = u32::try_from(*length)
+        .ok()
+        .filter(|length| (1..=LONGEST_TLS_MAC).contains(length))
+        .ok_or_else(|| parameter_invalid("ulMacLength is not 1 to 256"))?;
+    Ok(SignatureScheme::TlsMac { hash: tls_hash(*hash)?, server, length })
+}
+
 fn code_length(parameter: &Parameter, general: bool, most: usize) -> Result<u32> {
     let most = most as u64;
     let length = match (general, parameter) {
@@ -431,6 +459,8 @@ fn block_mode(cipher: BlockCipher, mode: ModeName, parameter: &Parameter) -> Res
     })
 }
 
+/// Of verify_data, in bytes; TLS itself has 12.
+pub(super) const LONGEST_TLS_MAC: u32 = 256;
 /// More than any modulus that is offered has room for, in bytes.
 pub(super) const LONGEST_SALT: u32 = 1024;
 

@@ -4,7 +4,7 @@ use keyward_crypto::block::Counter;
 use keyward_crypto::digest::Hash;
 use keyward_wire::{self as wire, Error, Result};
 
-use super::scheme::{LONGEST_CONTEXT, LONGEST_SALT};
+use super::scheme::{LONGEST_CONTEXT, LONGEST_SALT, LONGEST_TLS_MAC};
 use super::{BlockCipher, BlockMode, EncryptionScheme, SignatureScheme, parameter_invalid};
 
 /// The two names of each hash.
@@ -40,6 +40,13 @@ hashes! {
     Sha3_256 Sha3256,
     Sha3_384 Sha3384,
     Sha3_512 Sha3512,
+}
+
+pub(super) fn optional_hash_from_wire(hash: i32) -> Result<Option<Hash>> {
+    if hash == wire::Hash::Unspecified as i32 {
+        return Ok(None);
+    }
+    hash_from_wire(hash).map(Some)
 }
 
 pub(super) fn cipher_to_wire(cipher: BlockCipher) -> i32 {
@@ -89,6 +96,11 @@ impl From<SignatureScheme> for wire::sign::Scheme {
             SignatureScheme::Cmac { cipher, length } => {
                 Self::Cmac(wire::Cmac { cipher: cipher_to_wire(cipher), length })
             }
+            SignatureScheme::TlsMac { hash, server, length } => Self::TlsMac(wire::TlsMac {
+                hash: hash.map_or(wire::Hash::Unspecified as i32, hash_to_wire),
+                server,
+                length,
+            }),
         }
     }
 }
@@ -136,6 +148,11 @@ impl TryFrom<wire::sign::Scheme> for SignatureScheme {
                 let cipher = cipher_from_wire(cmac.cipher)?;
                 Self::Cmac { cipher, length: code_length(cmac.length, cipher.block_length())? }
             }
+            wire::sign::Scheme::TlsMac(mac) => Self::TlsMac {
+                hash: optional_hash_from_wire(mac.hash)?,
+                server: mac.server,
+                length: code_length(mac.length, LONGEST_TLS_MAC as usize)?,
+            },
         })
     }
 }
@@ -252,6 +269,8 @@ mod tests {
             SignatureScheme::Ed25519Prehashed(vec![]),
             SignatureScheme::Hmac { hash: Hash::Md5, length: 16 },
             SignatureScheme::Cmac { cipher: BlockCipher::TripleDes, length: 8 },
+            SignatureScheme::TlsMac { hash: Some(hash), server: true, length: 12 },
+            SignatureScheme::TlsMac { hash: None, server: false, length: 256 },
         ] {
             let wire = wire::sign::Scheme::from(scheme.clone());
             assert_eq!(SignatureScheme::try_from(wire).unwrap(), scheme);
@@ -268,6 +287,7 @@ mod tests {
             wire::sign::Scheme::Hmac(hmac(0)),
             wire::sign::Scheme::Hmac(hmac(21)),
             wire::sign::Scheme::Cmac(wire::Cmac { cipher: 0, length: 16 }),
+            wire::sign::Scheme::TlsMac(wire::TlsMac { hash: 3, server: true, length: 257 }),
             wire::sign::Scheme::Ed25519(wire::Ed25519 { variant: 0, context: vec![] }),
             wire::sign::Scheme::Ed25519(wire::Ed25519 { variant: 3, context: vec![0; 256] }),
             wire::sign::Scheme::RsaPss(wire::RsaPss { hash: 3, mgf1_hash: 3, salt_length: 1025 }),

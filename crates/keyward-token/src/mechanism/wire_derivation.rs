@@ -1,10 +1,11 @@
 //! Derivations to and from the wire.
 
-use keyward_crypto::digest::Hash;
 use keyward_wire::{self as wire, Error, Result, counter_mode as mode, derivation};
 
 use super::derivation::may_count;
-use super::wire::{cipher_from_wire, cipher_to_wire, hash_from_wire, hash_to_wire};
+use super::wire::{
+    cipher_from_wire, cipher_to_wire, hash_from_wire, hash_to_wire, optional_hash_from_wire,
+};
 use super::{
     BlockMode, DataField, DerivationScheme, EncryptionScheme, HkdfSalt, Kdf, PrfName,
     parameter_invalid,
@@ -79,7 +80,7 @@ impl TryFrom<wire::Derivation> for DerivationScheme {
         let unknown = || parameter_invalid("how the key is derived is not known");
         Ok(match derivation.scheme.ok_or_else(unknown)? {
             Scheme::Ecdh(wire::Agreement { peer, kdf, shared }) => {
-                let kdf = optional(kdf)?.map(|hash| Kdf { hash, shared });
+                let kdf = optional_hash_from_wire(kdf)?.map(|hash| Kdf { hash, shared });
                 Self::Ecdh { peer, kdf }
             }
             Scheme::Dh(agreement) => Self::Dh { peer: agreement.peer },
@@ -125,7 +126,7 @@ impl TryFrom<wire::Derivation> for DerivationScheme {
                 }
             }
             Scheme::TlsPrf(prf) => Self::TlsPrf {
-                hash: optional(prf.hash)?,
+                hash: optional_hash_from_wire(prf.hash)?,
                 label: prf.label,
                 seed: prf.seed,
                 length: (prf.length > 0).then_some(prf.length as usize),
@@ -133,13 +134,6 @@ impl TryFrom<wire::Derivation> for DerivationScheme {
             },
         })
     }
-}
-
-fn optional(hash: i32) -> Result<Option<Hash>> {
-    if hash == wire::Hash::Unspecified as i32 {
-        return Ok(None);
-    }
-    hash_from_wire(hash).map(Some)
 }
 
 fn field_to_wire(field: DataField) -> mode::Field {
@@ -179,6 +173,8 @@ fn field_from_wire(field: mode::field::Field) -> DataField {
 
 #[cfg(test)]
 mod tests {
+    use keyward_crypto::digest::Hash;
+
     use super::super::BlockCipher;
     use super::*;
 

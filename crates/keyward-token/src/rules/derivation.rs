@@ -2,12 +2,13 @@
 
 use cryptoki_sys::*;
 use keyward_wire::{Error, ErrorCode, Result};
+use zeroize::Zeroizing;
 
 use super::made::{Wanted, asks_for_no_pin};
-use super::{Author, create};
+use super::{Author, create, incomplete};
 use crate::attribute::{Attributes, value_invalid};
 use crate::key::{SecretKey, WorkingKey};
-use crate::mechanism::DerivationScheme;
+use crate::mechanism::{DerivationScheme, Material};
 use crate::object::Object;
 
 /// Whether a key may be derived from another, and perhaps a second one, and what is wanted.
@@ -46,6 +47,72 @@ pub fn may_derive(
         wanted.comes_from(key, scheme.shows_the_key());
     }
     Ok(wanted)
+}
+
+/// Whether several keys, or bytes, may be derived from a key by one scheme, and what is wanted.
+///
+/// # Errors
+/// As [`may_derive`].
+pub fn may_derive_material(
+    scheme: &DerivationScheme,
+    base: &Object,
+    material: Material,
+) -> Result<WantedMaterial> {
+    if material.keys.is_empty() {
+        // Bytes alone; the base key has to be as if there were a key.
+        may_derive(scheme, base, None, Attributes::new())?;
+    }
+    let keys: Result<_> = material
+        .keys
+        .into_iter()
+        .map(|template| may_derive(scheme, base, None, template))
+        .collect();
+    Ok(WantedMaterial { keys: keys?, data: material.data })
+}
+
+/// Several keys, and bytes behind them.
+#[derive(Clone, Debug)]
+pub struct WantedMaterial {
+    keys: Vec<Wanted>,
+    data: Vec<usize>,
+}
+
+impl WantedMaterial {
+    /// What they are to be.
+    #[must_use]
+    pub fn keys(&self) -> &[Wanted] {
+        &self.keys
+    }
+
+    /// Derives all of it at once.
+    ///
+    /// # Errors
+    /// As [`derive`].
+    pub fn derive(
+        self,
+        scheme: &DerivationScheme,
+        base: WorkingKey<'_>,
+    ) -> Result<(Vec<Object>, Vec<Zeroizing<Vec<u8>>>)> {
+        let lengths: Option<Vec<usize>> = self.keys.iter().map(Wanted::length).collect();
+        let lengths = lengths.ok_or_else(|| incomplete(CKA_VALUE_LEN))?;
+        let length = lengths.iter().chain(&self.data).sum();
+        let derived = base.derive(scheme, None, Some(length))?;
+        let mut rest = &derived[..];
+        let mut next = |length| {
+            let (part, others) = rest.split_at(length);
+            rest = others;
+            part
+        };
+        let keys: Result<_> = self
+            .keys
+            .into_iter()
+            .zip(lengths)
+            .map(|(key, long)| key.derived_secret(next(long)))
+            .collect();
+        let keys = keys?;
+        let data = self.data.into_iter().map(|long| next(long).to_vec().into()).collect();
+        Ok((keys, data))
+    }
 }
 
 /// The key that is derived.

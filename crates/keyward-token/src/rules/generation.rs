@@ -9,13 +9,13 @@ use keyward_crypto::ml_dsa::MlDsaPrivateKey;
 use keyward_crypto::ml_kem::MlKemPrivateKey;
 use keyward_crypto::rsa::RsaPrivateKey;
 use keyward_crypto::x25519::X25519PrivateKey;
-use keyward_wire::{Error, ErrorCode, Result};
+use keyward_wire::{self as wire, Error, ErrorCode, Result};
 
 use super::defaults::{private_defaults, public_defaults, secret_defaults};
 use super::{Author, incomplete, is_made_by_token, number, only_known, read_only, secret, valid};
 use crate::attribute::{self, Attributes, value_invalid};
 use crate::key::{self, PrivateKey, SecretKey, from_crypto};
-use crate::mechanism::{self, Family};
+use crate::mechanism::{self, Family, Parameter};
 use crate::object::Object;
 
 /// Makes a key pair as C_GenerateKeyPair does (section 5.18.2): the public
@@ -42,14 +42,67 @@ pub fn generate_key_pair(
 ///
 /// # Errors
 /// As [`create`](super::create), CKR_MECHANISM_INVALID, CKR_KEY_SIZE_RANGE.
-pub fn generate_secret_key(mechanism: u64, template: Attributes) -> Result<Object> {
-    let Family::SecretGeneration(key_type) = mechanism::find(mechanism)?.family else {
-        return Err(Error::new(
+pub fn generate_secret_key(
+    mechanism: u64,
+    source: &KeySource,
+    template: Attributes,
+) -> Result<Object> {
+    match (mechanism::find(mechanism)?.family, source) {
+        (Family::SecretGeneration(key_type), KeySource::Random) => {
+            secret_key(mechanism, key_type, template)
+        }
+        (Family::PremasterGeneration, KeySource::Premaster(version)) => {
+            premaster(mechanism, *version, template)
+        }
+        (Family::PremasterGeneration, _) => {
+            Err(Error::new(ErrorCode::MechanismParamInvalid, "CK_VERSION is missing"))
+        }
+        _ => Err(Error::new(
             ErrorCode::MechanismInvalid,
-            format!("mechanism {mechanism:#x} makes no secret key"),
-        ));
-    };
-    secret_key(mechanism, key_type, template)
+            format!("mechanism {mechanism:#x} makes no secret key so"),
+        )),
+    }
+}
+
+/// What a new secret key is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// Chance alone.
+    Random,
+    /// The version of TLS that the client has offered, and chance.
+    Premaster([u8; 2]),
+}
+
+impl KeySource {
+    /// What a parameter of C_GenerateKey says.
+    #[must_use]
+    pub fn of(parameter: &Parameter) -> Self {
+        match parameter {
+            Parameter::Version(version) => Self::Premaster(*version),
+            _ => Self::Random,
+        }
+    }
+
+    /// What a request says.
+    ///
+    /// # Errors
+    /// CKR_MECHANISM_PARAM_INVALID.
+    pub fn of_wire(generate: &wire::GenerateKey) -> Result<Self> {
+        match generate.version.as_slice() {
+            [] => Ok(Self::Random),
+            &[major, minor] => Ok(Self::Premaster([major, minor])),
+            _ => Err(Error::new(ErrorCode::MechanismParamInvalid, "a version has two bytes")),
+        }
+    }
+
+    /// What a request says of it.
+    #[must_use]
+    pub fn version(&self) -> Vec<u8> {
+        match self {
+            Self::Random => Vec::new(),
+            Self::Premaster(version) => version.to_vec(),
+        }
+    }
 }
 
 pub(super) fn key_pair(
@@ -73,10 +126,29 @@ pub(super) fn key_pair(
     Ok((Object::from_attributes(public)?, Object::from_attributes(private)?))
 }
 
+/// A premaster secret is there to be wrapped for the server: it is extractable unless the template
+/// says otherwise.
+fn premaster(mechanism: u64, version: [u8; 2], template: Attributes) -> Result<Object> {
+    let mut attributes = for_generation(template, CKO_SECRET_KEY, CKK_GENERIC_SECRET)?;
+    let key = SecretKey::premaster(version);
+    if attributes.number(CKA_VALUE_LEN).is_some_and(|given| given != key.value().len() as u64) {
+        return Err(Error::new(
+            ErrorCode::TemplateInconsistent,
+            "a premaster secret has 48 bytes, CKA_VALUE_LEN says another length",
+        ));
+    }
+    attributes.set_default(CKA_EXTRACTABLE, true);
+    made(mechanism, &key, attributes)
+}
+
 pub(super) fn secret_key(mechanism: u64, key_type: u64, template: Attributes) -> Result<Object> {
-    let mut attributes = for_generation(template, CKO_SECRET_KEY, key_type)?;
+    let attributes = for_generation(template, CKO_SECRET_KEY, key_type)?;
     let key = SecretKey::generate(key_type, attributes.number(CKA_VALUE_LEN))?;
-    secret::describe(&key, &mut attributes)?;
+    made(mechanism, &key, attributes)
+}
+
+fn made(mechanism: u64, key: &SecretKey, mut attributes: Attributes) -> Result<Object> {
+    secret::describe(key, &mut attributes)?;
     secret_defaults(&mut attributes, true);
     attributes.set(CKA_LOCAL, true);
     attributes.set(CKA_KEY_GEN_MECHANISM, mechanism);
