@@ -239,7 +239,7 @@ fn what_no_connection_asks_for_is_refused() {
         let module = Module::initialized();
         let session = module.user();
         let base = master(&module, session, (false, true));
-        let mut refused = |change: &dyn Fn(&mut CK_TLS12_KEY_MAT_PARAMS), template: Template| {
+        let refused = |change: &dyn Fn(&mut CK_TLS12_KEY_MAT_PARAMS), template: Template| {
             let mut out = Out::new();
             let mut given = parameter([MAC, KEY, IV], &mut out, CKM_SHA256);
             change(&mut given);
