@@ -213,6 +213,10 @@ primes of 1024 to 3072 bits in steps of 64, with a subprime of 160 bits and from
 imported); Diffie-Hellman safe primes with the base 2, of 1536, 2048, 3072, 4096, 6144 and 8192 bits those of RFC 3526, of other
 sizes below 2048 new ones.
 
+CKM_TLS12_KEY_AND_MAC_DERIVE and its like give up to four keys and two initialisation vectors by one request; a premaster secret
+by CKM_TLS_PRE_MASTER_KEY_GEN may be wrapped unless its template says otherwise, since that is all that it is for. Export keys and
+SSL 3 there are none.
+
 What happens where: digests, verification and encryption with public keys are done inside the module. For a signature by a
 mechanism with a hash the module makes the digest and sends only that. HMAC, CMAC and AES with a key of the token need the
 data: ECB, CBC and CTR work in steps of 512 KiB, and whatever comes in parts is answered part by part; GCM, CCM and

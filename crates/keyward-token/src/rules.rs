@@ -23,7 +23,7 @@ mod parameters;
 mod secret;
 mod wrapping;
 
-pub use self::derivation::{WantedMaterial, derive, may_derive, may_derive_material};
+pub use self::derivation::{MadeMaterial, WantedMaterial, derive, may_derive, may_derive_material};
 pub use self::encapsulation::{encapsulated, may_decapsulate, may_encapsulate};
 pub use self::generation::{KeySource, generate_key_pair, generate_secret_key};
 pub use self::hsm::{Draft, OF_EACH_KEY, adopt, bring};

@@ -87,7 +87,7 @@ impl Material {
 fn bytes(bits: u64) -> Result<usize> {
     usize::try_from(bits / 8)
         .ok()
-        .filter(|bytes| bits % 8 == 0 && *bytes <= LONGEST)
+        .filter(|bytes| bits.is_multiple_of(8) && *bytes <= LONGEST)
         .ok_or_else(|| parameter_invalid("a size is not in whole bytes, or beyond all reason"))
 }
 

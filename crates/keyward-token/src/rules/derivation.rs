@@ -70,6 +70,9 @@ pub fn may_derive_material(
     Ok(WantedMaterial { keys: keys?, data: material.data })
 }
 
+/// The keys that were derived, and the bytes behind them.
+pub type MadeMaterial = (Vec<Object>, Vec<Zeroizing<Vec<u8>>>);
+
 /// Several keys, and bytes behind them.
 #[derive(Clone, Debug)]
 pub struct WantedMaterial {
@@ -88,11 +91,7 @@ impl WantedMaterial {
     ///
     /// # Errors
     /// As [`derive`].
-    pub fn derive(
-        self,
-        scheme: &DerivationScheme,
-        base: WorkingKey<'_>,
-    ) -> Result<(Vec<Object>, Vec<Zeroizing<Vec<u8>>>)> {
+    pub fn derive(self, scheme: &DerivationScheme, base: WorkingKey<'_>) -> Result<MadeMaterial> {
         let lengths: Option<Vec<usize>> = self.keys.iter().map(Wanted::length).collect();
         let lengths = lengths.ok_or_else(|| incomplete(CKA_VALUE_LEN))?;
         let length = lengths.iter().chain(&self.data).sum();
