@@ -61,61 +61,6 @@ pub(super) unsafe fn generate(
     unsafe { put(key, made) }
 }
 
-pub(super) unsafe fn wrap(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    wrapping_key: CK_OBJECT_HANDLE,
-    key: CK_OBJECT_HANDLE,
-    wrapped: CK_BYTE_PTR,
-    length: CK_ULONG_PTR,
-) -> Result<()> {
-    let session = library.session(session)?;
-    if length.is_null() {
-        return Err(bad("pulWrappedKeyLen"));
-    }
-    // SAFETY: the host's promise, here and below.
-    let (mechanism, parameter) = unsafe { parameter::required(mechanism) }?;
-    let wrapping = session.wrapping(&library.remote, (mechanism, &parameter), wrapping_key, key)?;
-    if let Some(known) = wrapping.length()?
-        // SAFETY: as above.
-        && unsafe { room(wrapped, length, known) }? == Room::Asked
-    {
-        return Ok(());
-    }
-    let made = wrapping.wrap(&library.remote)?;
-    // SAFETY: as above.
-    unsafe { give(&made, wrapped, length) }?;
-    Ok(())
-}
-
-pub(super) unsafe fn unwrap(
-    library: &Library,
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    unwrapping_key: CK_OBJECT_HANDLE,
-    wrapped: CK_BYTE_PTR,
-    length: CK_ULONG,
-    template: CK_ATTRIBUTE_PTR,
-    count: CK_ULONG,
-    key: CK_OBJECT_HANDLE_PTR,
-) -> Result<()> {
-    let session = library.session(session)?;
-    if key.is_null() {
-        return Err(bad("phKey"));
-    }
-    // SAFETY: the host's promise, here and below.
-    let (mechanism, parameter) = unsafe { parameter::required(mechanism) }?;
-    // SAFETY: as above.
-    let wrapped = unsafe { bytes(wrapped, length) }?;
-    // SAFETY: as above.
-    let template = unsafe { template::read(template, count) }?;
-    let mechanism = (mechanism, &parameter);
-    let made = session.unwrap_key(&library.remote, mechanism, unwrapping_key, wrapped, template)?;
-    // SAFETY: as above.
-    unsafe { put(key, made) }
-}
-
 pub(super) unsafe fn derive(
     library: &Library,
     session: CK_SESSION_HANDLE,

@@ -8,7 +8,6 @@
 
 mod arguments;
 mod asynchronous;
-mod authenticated;
 mod digest;
 mod dual;
 mod encryption;
@@ -33,5 +32,6 @@ mod slot;
 mod state;
 mod table;
 mod template;
+mod wrapping;
 
 pub use table::*;

@@ -423,17 +423,59 @@ impl Module {
         key: CK_OBJECT_HANDLE,
     ) -> Rv<Vec<u8>> {
         let m = std::ptr::from_mut(mechanism);
-        let mut needed = 0;
-        ok(call!(self, C_WrapKey(session, m, wrapping, key, null_mut(), &raw mut needed)))?;
-        let mut wrapped = vec![0; needed as usize];
-        let mut length = needed - 1;
-        let short = wrapped.as_mut_ptr();
-        let rv = call!(self, C_WrapKey(session, m, wrapping, key, short, &raw mut length));
-        assert_eq!((rv, length), (CKR_BUFFER_TOO_SMALL, needed));
-        let buffer = wrapped.as_mut_ptr();
-        ok(call!(self, C_WrapKey(session, m, wrapping, key, buffer, &raw mut length)))?;
-        assert_eq!(length, needed);
-        Ok(wrapped)
+        asked_three_times(|buffer, length| {
+            call!(self, C_WrapKey(session, m, wrapping, key, buffer, length))
+        })
+    }
+
+    /// C_WrapKeyAuthenticated, likewise.
+    pub fn wrap_authenticated(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        (wrapping, key): (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
+        associated: &[u8],
+    ) -> Rv<Vec<u8>> {
+        let m = std::ptr::from_mut(mechanism);
+        let (aad, more) = (associated.as_ptr().cast_mut(), associated.len() as CK_ULONG);
+        asked_three_times(|buffer, length| {
+            call3!(
+                self,
+                C_WrapKeyAuthenticated(session, m, wrapping, key, aad, more, buffer, length)
+            )
+        })
+    }
+
+    /// C_UnwrapKey, or C_UnwrapKeyAuthenticated where something is associated.
+    pub fn unwrap_with(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        unwrapping: CK_OBJECT_HANDLE,
+        (wrapped, associated): (&[u8], Option<&[u8]>),
+        mut template: Template,
+    ) -> Rv<CK_OBJECT_HANDLE> {
+        let m = std::ptr::from_mut(mechanism);
+        let (from, length) = (wrapped.as_ptr().cast_mut(), wrapped.len() as CK_ULONG);
+        let mut array = template.array();
+        let (attributes, count) = (array.as_mut_ptr(), array.len() as CK_ULONG);
+        let mut key = 0;
+        let k = &raw mut key;
+        ok(match associated {
+            None => {
+                call!(self, C_UnwrapKey(session, m, unwrapping, from, length, attributes, count, k))
+            }
+            Some(associated) => {
+                let (aad, more) = (associated.as_ptr().cast_mut(), associated.len() as CK_ULONG);
+                call3!(
+                    self,
+                    C_UnwrapKeyAuthenticated(
+                        session, m, unwrapping, from, length, attributes, count, aad, more, k
+                    )
+                )
+            }
+        })?;
+        Ok(key)
     }
 
     pub fn unwrap(
@@ -442,24 +484,9 @@ impl Module {
         mechanism: &mut CK_MECHANISM,
         unwrapping: CK_OBJECT_HANDLE,
         wrapped: &[u8],
-        mut template: Template,
+        template: Template,
     ) -> Rv<CK_OBJECT_HANDLE> {
-        let mut array = template.array();
-        let mut key = 0;
-        ok(call!(
-            self,
-            C_UnwrapKey(
-                session,
-                std::ptr::from_mut(mechanism),
-                unwrapping,
-                wrapped.as_ptr().cast_mut(),
-                wrapped.len() as CK_ULONG,
-                array.as_mut_ptr(),
-                array.len() as CK_ULONG,
-                &raw mut key,
-            )
-        ))?;
-        Ok(key)
+        self.unwrap_with(session, mechanism, unwrapping, (wrapped, None), template)
     }
 
     pub fn derive(
@@ -558,4 +585,18 @@ impl Module {
             )
         ))
     }
+}
+
+/// What a function gives that is asked for the length first, then with a buffer that is too
+/// short, and then for all of it.
+fn asked_three_times(once: impl Fn(CK_BYTE_PTR, CK_ULONG_PTR) -> CK_RV) -> Rv<Vec<u8>> {
+    let mut needed = 0;
+    ok(once(null_mut(), &raw mut needed))?;
+    let mut given = vec![0; needed as usize];
+    let mut length = needed - 1;
+    assert_eq!(once(given.as_mut_ptr(), &raw mut length), CKR_BUFFER_TOO_SMALL);
+    assert_eq!(length, needed);
+    ok(once(given.as_mut_ptr(), &raw mut length))?;
+    assert_eq!(length, needed);
+    Ok(given)
 }

@@ -1,24 +1,14 @@
 //! C_WrapKeyAuthenticated and C_UnwrapKeyAuthenticated: what Wycheproof says of GCM
 //! and CCM, wherever the keys are; what was changed unwraps to nothing.
 
-use std::ptr::null_mut;
-
 use cryptoki_sys::*;
 
 use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
-use crate::common::raw::{Module, P256, Rv, Template, call3, mechanism, mechanism_with, ok};
+use crate::common::raw::{Module, P256, Template, mechanism, mechanism_with};
 use crate::message_ciphers::{ccm, gcm};
 use crate::vectors::wycheproof;
-
-fn secret(kind: CK_KEY_TYPE, (token, sensitive): (bool, bool)) -> Template {
-    Template::new()
-        .number(CKA_CLASS, CKO_SECRET_KEY)
-        .number(CKA_KEY_TYPE, kind)
-        .flag(CKA_TOKEN, token)
-        .flag(CKA_SENSITIVE, sensitive)
-        .flag(CKA_EXTRACTABLE, true)
-}
+use crate::wrapping::secret;
 
 fn wrapping_key(
     module: &Module,
@@ -28,59 +18,6 @@ fn wrapping_key(
 ) -> CK_OBJECT_HANDLE {
     let template = secret(CKK_AES, place).bytes(CKA_VALUE, value);
     module.create(session, template.flag(CKA_WRAP, true).flag(CKA_UNWRAP, true)).unwrap()
-}
-
-/// Asked for the length first, then with a buffer that is too short.
-fn wrap(
-    module: &Module,
-    session: CK_SESSION_HANDLE,
-    mechanism: &mut CK_MECHANISM,
-    (wrapping, key): (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
-    associated: &[u8],
-) -> Rv<Vec<u8>> {
-    let m = std::ptr::from_mut(mechanism);
-    let (aad, more) = (associated.as_ptr().cast_mut(), associated.len() as CK_ULONG);
-    let once = |buffer: *mut u8, length: &mut CK_ULONG| {
-        let l = std::ptr::from_mut(length);
-        call3!(module, C_WrapKeyAuthenticated(session, m, wrapping, key, aad, more, buffer, l))
-    };
-    let mut needed = 0;
-    ok(once(null_mut(), &mut needed))?;
-    let mut wrapped = vec![0; needed as usize];
-    let mut length = needed - 1;
-    assert_eq!(once(wrapped.as_mut_ptr(), &mut length), CKR_BUFFER_TOO_SMALL);
-    assert_eq!(length, needed);
-    ok(once(wrapped.as_mut_ptr(), &mut length))?;
-    assert_eq!(length, needed);
-    Ok(wrapped)
-}
-
-fn unwrap(
-    module: &Module,
-    session: CK_SESSION_HANDLE,
-    mechanism: &mut CK_MECHANISM,
-    unwrapping: CK_OBJECT_HANDLE,
-    (wrapped, associated): (&[u8], &[u8]),
-    mut template: Template,
-) -> Rv<CK_OBJECT_HANDLE> {
-    let mut array = template.array();
-    let mut key = 0;
-    ok(call3!(
-        module,
-        C_UnwrapKeyAuthenticated(
-            session,
-            std::ptr::from_mut(mechanism),
-            unwrapping,
-            wrapped.as_ptr().cast_mut(),
-            wrapped.len() as CK_ULONG,
-            array.as_mut_ptr(),
-            array.len() as CK_ULONG,
-            associated.as_ptr().cast_mut(),
-            associated.len() as CK_ULONG,
-            &raw mut key,
-        )
-    ))?;
-    Ok(key)
 }
 
 #[test]
@@ -117,7 +54,8 @@ fn wrapped_keys_are_what_wycheproof_says_wherever_the_keys_are() {
                         let carried = module.create(session, carried).unwrap();
                         let (mut iv, mut tag) = (case.bytes("iv"), vec![0; expected.len()]);
                         with(&mut iv, &mut tag, &mut |m: &mut CK_MECHANISM| {
-                            let made = wrap(&module, session, m, (working, carried), &aad);
+                            let made =
+                                module.wrap_authenticated(session, m, (working, carried), &aad);
                             assert_eq!(made.unwrap(), sealed, "{}", case.name);
                         });
                         assert_eq!(tag, expected, "{}", case.name);
@@ -125,8 +63,8 @@ fn wrapped_keys_are_what_wycheproof_says_wherever_the_keys_are() {
                     let (mut iv, mut tag) = (case.bytes("iv"), expected.clone());
                     with(&mut iv, &mut tag, &mut |m: &mut CK_MECHANISM| {
                         let template = secret(CKK_GENERIC_SECRET, PLACES[2]);
-                        let both = (&sealed[..], &aad[..]);
-                        match unwrap(&module, session, m, working, both, template) {
+                        let both = (&sealed[..], Some(&aad[..]));
+                        match module.unwrap_with(session, m, working, both, template) {
                             Ok(key) => {
                                 assert_ne!(case.result, "invalid", "{}", case.name);
                                 assert_eq!(module.get(session, key, CKA_VALUE).unwrap(), value);
@@ -161,7 +99,8 @@ fn a_private_key_is_carried_under_a_nonce_of_the_modules_own() {
         let (mut iv, mut tag) = ([0_u8; 12], [0_u8; 16]);
         let mut p = gcm(&mut iv, CKG_GENERATE, &mut tag);
         let mut m = mechanism_with(CKM_AES_GCM, &mut p);
-        let wrapped = wrap(&module, session, &mut m, (working, private), b"for whom").unwrap();
+        let wrapped =
+            module.wrap_authenticated(session, &mut m, (working, private), b"for whom").unwrap();
         assert_ne!((iv, tag), ([0; 12], [0; 16]));
 
         let wanted = || {
@@ -174,7 +113,7 @@ fn a_private_key_is_carried_under_a_nonce_of_the_modules_own() {
             let (mut iv, mut tag) = (iv, tag);
             let mut p = gcm(&mut iv, CKG_NO_GENERATE, &mut tag);
             let mut m = mechanism_with(CKM_AES_GCM, &mut p);
-            unwrap(&module, session, &mut m, working, (wrapped, aad), wanted())
+            module.unwrap_with(session, &mut m, working, (wrapped, Some(aad)), wanted())
         };
         let key = open(iv, tag, &wrapped, b"for whom").unwrap();
         let signature = module.sign_with(session, CKM_ECDSA, key, &[7; 32]).unwrap();
@@ -200,11 +139,121 @@ fn a_private_key_is_carried_under_a_nonce_of_the_modules_own() {
         // A tag longer than any is not looked for, and other mechanisms have none.
         p.ulTagBits = 1 << 40;
         let mut m = mechanism_with(CKM_AES_GCM, &mut p);
-        let wrong = wrap(&module, session, &mut m, (working, private), b"");
+        let wrong = module.wrap_authenticated(session, &mut m, (working, private), b"");
         assert_eq!(wrong, Err(CKR_MECHANISM_PARAM_INVALID));
         for number in [CKM_AES_CBC_PAD, CKM_AES_KEY_WRAP_KWP, CKM_RSA_PKCS, 0x7fff_0000] {
-            let wrong = wrap(&module, session, &mut mechanism(number), (working, private), b"");
+            let mut m = mechanism(number);
+            let wrong = module.wrap_authenticated(session, &mut m, (working, private), b"");
             assert_eq!(wrong, Err(CKR_MECHANISM_INVALID));
         }
     });
 }
+
+/// CK_GCM_WRAP_PARAMS and CK_CCM_WRAP_PARAMS: the tag follows the wrapped key, and the
+/// nonce may be the module's own.
+#[test]
+fn c_wrap_key_takes_the_wrapping_structures() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let value = [0x5a; 24];
+        let mut aad = *b"for whom";
+        for place in PLACES {
+            let working = wrapping_key(&module, session, place, &[9; 32]);
+            let carried = secret(CKK_GENERIC_SECRET, place).bytes(CKA_VALUE, &value);
+            let carried = module.create(session, carried).unwrap();
+            for number in [CKM_AES_GCM, CKM_AES_CCM] {
+                // As encryption has it: what is wrapped is the key's value.
+                let plain = |nonce: &mut [u8; 12], aad: &mut [u8; 8], call: &mut Call<'_>| {
+                    if number == CKM_AES_GCM {
+                        let mut p = CK_GCM_PARAMS {
+                            pIv: nonce.as_mut_ptr(),
+                            ulIvLen: 12,
+                            ulIvBits: 96,
+                            pAAD: aad.as_mut_ptr(),
+                            ulAADLen: 8,
+                            ulTagBits: 128,
+                        };
+                        call(&mut mechanism_with(number, &mut p));
+                    } else {
+                        let mut p = CK_CCM_PARAMS {
+                            ulDataLen: value.len() as CK_ULONG,
+                            pNonce: nonce.as_mut_ptr(),
+                            ulNonceLen: 12,
+                            pAAD: aad.as_mut_ptr(),
+                            ulAADLen: 8,
+                            ulMACLen: 16,
+                        };
+                        call(&mut mechanism_with(number, &mut p));
+                    }
+                };
+                let with = |nonce: &mut [u8; 12],
+                            aad: &mut [u8; 8],
+                            generator: CK_GENERATOR_FUNCTION,
+                            call: &mut Call<'_>| {
+                    if number == CKM_AES_GCM {
+                        let mut p = CK_GCM_WRAP_PARAMS {
+                            pIv: nonce.as_mut_ptr(),
+                            ulIvLen: 12,
+                            ulIvFixedBits: 8,
+                            ivGenerator: generator,
+                            pAAD: aad.as_mut_ptr(),
+                            ulAADLen: 8,
+                            ulTagBits: 128,
+                        };
+                        call(&mut mechanism_with(number, &mut p));
+                    } else {
+                        // The length is the token's to say.
+                        let mut p = CK_CCM_WRAP_PARAMS {
+                            ulDataLen: 0,
+                            pNonce: nonce.as_mut_ptr(),
+                            ulNonceLen: 12,
+                            ulNonceFixedBits: 8,
+                            nonceGenerator: generator,
+                            pAAD: aad.as_mut_ptr(),
+                            ulAADLen: 8,
+                            ulMACLen: 16,
+                        };
+                        call(&mut mechanism_with(number, &mut p));
+                    }
+                };
+                let mut seen = Vec::new();
+                for generator in [CKG_NO_GENERATE, CKG_GENERATE, CKG_GENERATE_RANDOM] {
+                    let (mut nonce, mut wrapped) = ([7; 12], Vec::new());
+                    with(&mut nonce, &mut aad, generator, &mut |m| {
+                        wrapped = module.wrap(session, m, working, carried).unwrap();
+                    });
+                    assert_eq!(nonce == [7; 12], generator == CKG_NO_GENERATE);
+                    assert_eq!((nonce[0], wrapped.len()), (7, value.len() + 16));
+                    let mut same = Vec::new();
+                    plain(&mut nonce, &mut aad, &mut |m| {
+                        same = module.wrap(session, m, working, carried).unwrap();
+                    });
+                    assert_eq!(wrapped, same, "{number:#x} {place:?}");
+                    // What the generator says is nothing to unwrapping, and nothing is written.
+                    let before = nonce;
+                    with(&mut nonce, &mut aad, generator, &mut |m| {
+                        let template = secret(CKK_GENERIC_SECRET, PLACES[2]);
+                        let key = module.unwrap(session, m, working, &wrapped, template).unwrap();
+                        assert_eq!(module.get(session, key, CKA_VALUE).unwrap(), value);
+                        let template = secret(CKK_GENERIC_SECRET, PLACES[2]);
+                        let mut wrong = wrapped.clone();
+                        wrong[3] ^= 1;
+                        let key = module.unwrap(session, m, working, &wrong, template);
+                        assert_eq!(key, Err(CKR_WRAPPED_KEY_INVALID));
+                    });
+                    assert_eq!(nonce, before);
+                    seen.push(nonce);
+                }
+                assert!(seen[0] != seen[1] && seen[1] != seen[2]);
+                with(&mut [7; 12], &mut aad, CKG_GENERATE_COUNTER, &mut |m| {
+                    let refused = module.wrap(session, m, working, carried);
+                    assert_eq!(refused, Err(CKR_MECHANISM_PARAM_INVALID));
+                });
+            }
+        }
+    });
+}
+
+type Call<'a> = dyn FnMut(&mut CK_MECHANISM) + 'a;

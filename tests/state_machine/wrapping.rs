@@ -11,7 +11,7 @@ use crate::common::outside::OpenSsl;
 use crate::common::raw::{Module, P256, Rv, Template, mechanism, mechanism_with};
 use crate::vectors::wycheproof;
 
-fn secret(kind: CK_KEY_TYPE, (token, sensitive): (bool, bool)) -> Template {
+pub fn secret(kind: CK_KEY_TYPE, (token, sensitive): (bool, bool)) -> Template {
     Template::new()
         .number(CKA_CLASS, CKO_SECRET_KEY)
         .number(CKA_KEY_TYPE, kind)
