@@ -217,9 +217,12 @@ CKM_TLS12_KEY_AND_MAC_DERIVE and its like give up to four keys and two initialis
 by CKM_TLS_PRE_MASTER_KEY_GEN may be wrapped unless its template says otherwise, since that is all that it is for. Export keys and
 SSL 3 there are none.
 
+CKM_PKCS5_PBKD2 takes CK_PKCS5_PBKD2_PARAMS2 and 1 to 10,000,000 iterations. CKM_PUB_KEY_FROM_PRIV_KEY gives the public half of
+RSA, EC, Edwards, Montgomery, ML-DSA and ML-KEM keys; DSA and Diffie-Hellman keys do not show theirs.
+
 What happens where: digests, verification and encryption with public keys are done inside the module. For a signature by a
 mechanism with a hash the module makes the digest and sends only that. HMAC, CMAC and AES with a key of the token need the
-data: ECB, CBC and CTR work in steps of 512 KiB, and whatever comes in parts is answered part by part; GCM, CCM and
+data: ECB, CBC, CTR, OFB and CFB work in steps of 512 KiB, and whatever comes in parts is answered part by part; GCM, CCM and
 authentication codes, and CKM_EDDSA without a digest, take at most 16 MiB, and give nothing before the end. CKM_RSA_PKCS signs what it is given, which is a DER DigestInfo
 or, for TLS 1.1 and older, 36 bytes.
 

@@ -21,6 +21,7 @@ fn main() -> Result<()> {
             "keyward.v1.InitPin",
             "keyward.v1.InitToken",
             "keyward.v1.CreateToken",
+            "keyward.v1.Pbkdf2",
         ])
         .compile_fds(descriptors)
 }

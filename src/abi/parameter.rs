@@ -106,6 +106,10 @@ pub(super) unsafe fn read(
                 server_or_client: mac.ulServerOrClient,
             }
         }
+        Some(Family::PasswordGeneration) => {
+            // SAFETY: the caller's promise.
+            unsafe { password(&mechanism) }?
+        }
         Some(Family::PremasterGeneration) => {
             // SAFETY: the caller's promise.
             let version: CK_VERSION = unsafe { structure(&mechanism) }?;
@@ -146,6 +150,23 @@ unsafe fn initial_value(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     Ok(Parameter::Bytes(value.to_vec()))
 }
 
+unsafe fn password(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    // SAFETY: the caller's promise, here and below.
+    let pbkd2: CK_PKCS5_PBKD2_PARAMS2 = unsafe { structure(mechanism) }?;
+    if pbkd2.saltSource != CKZ_SALT_SPECIFIED || pbkd2.ulPrfDataLen != 0 {
+        return Err(bad("saltSource or pPrfData of CK_PKCS5_PBKD2_PARAMS2"));
+    }
+    if pbkd2.ulPasswordLen > LONGEST_PASSWORD {
+        // An older structure of the same size has a pointer there.
+        return Err(bad("ulPasswordLen of CK_PKCS5_PBKD2_PARAMS2"));
+    }
+    // SAFETY: as above.
+    let salt = unsafe { bytes(pbkd2.pSaltSourceData.cast(), pbkd2.ulSaltSourceDataLen) }?.to_vec();
+    // SAFETY: as above.
+    let password = unsafe { bytes(pbkd2.pPassword, pbkd2.ulPasswordLen) }?.to_vec().into();
+    Ok(Parameter::Password { prf: pbkd2.prf, salt, iterations: pbkd2.iterations, password })
+}
+
 fn is_absent(mechanism: &CK_MECHANISM) -> bool {
     mechanism.pParameter.is_null() || mechanism.ulParameterLen == 0
 }
@@ -153,7 +174,7 @@ fn is_absent(mechanism: &CK_MECHANISM) -> bool {
 unsafe fn of_block(mode: ModeName, mechanism: &CK_MECHANISM) -> Result<Parameter> {
     Ok(match mode {
         ModeName::Ecb => Parameter::None,
-        ModeName::Cbc | ModeName::CbcPad => {
+        ModeName::Cbc | ModeName::CbcPad | ModeName::Feedback(_) => {
             // SAFETY: the caller's promise, here and below.
             let iv = unsafe { bytes(mechanism.pParameter.cast(), mechanism.ulParameterLen) }?;
             Parameter::Bytes(iv.to_vec())
@@ -230,3 +251,6 @@ fn missing() -> Error {
         "the mechanism's parameter is missing or has the wrong size",
     )
 }
+
+/// In bytes.
+const LONGEST_PASSWORD: CK_ULONG = 1 << 16;

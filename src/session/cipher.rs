@@ -229,7 +229,8 @@ impl Cipher {
                 mode: BlockMode::Ecb
                     | BlockMode::Cbc { .. }
                     | BlockMode::CbcPad { .. }
-                    | BlockMode::Ctr { .. },
+                    | BlockMode::Ctr { .. }
+                    | BlockMode::Feedback { .. },
                 ..
             }
         )
@@ -258,19 +259,25 @@ impl Cipher {
             if done.len() != step.len() {
                 return Err(unexpected());
             }
-            let encrypted = if self.way == Way::Encrypt { done.as_slice() } else { step };
-            self.move_on(encrypted, cipher.block_length())?;
+            let (plain, encrypted) = match self.way {
+                Way::Encrypt => (step, done.as_slice()),
+                Way::Decrypt => (done.as_slice(), step),
+            };
+            self.move_on(plain, encrypted, cipher.block_length())?;
             output.extend_from_slice(&done);
         }
         Ok(output)
     }
 
     /// What the next step starts from.
-    fn move_on(&mut self, encrypted: &[u8], block: usize) -> Result<()> {
+    fn move_on(&mut self, plain: &[u8], encrypted: &[u8], block: usize) -> Result<()> {
         let EncryptionScheme::Block { mode, .. } = &mut self.scheme else { return Ok(()) };
         match mode {
             BlockMode::Cbc { chain } | BlockMode::CbcPad { chain } => {
                 *chain = encrypted[encrypted.len().saturating_sub(block)..].to_vec();
+            }
+            BlockMode::Feedback { feedback, chain } => {
+                *chain = feedback.next(chain, plain, encrypted);
             }
             BlockMode::Ctr { counter } => {
                 let blocks = encrypted.len().div_ceil(block) as u128;

@@ -27,6 +27,9 @@ impl Session {
         handle: CK_OBJECT_HANDLE,
         mut template: Attributes,
     ) -> Result<(CK_OBJECT_HANDLE, Vec<u8>)> {
+        if mechanism == CKM_PUB_KEY_FROM_PRIV_KEY {
+            return Ok((self.public_half(remote, handle, template)?, Vec::new()));
+        }
         let (scheme, other) = DerivationScheme::new(mechanism, parameter)?;
         if mechanism == CKM_HKDF_DATA {
             template.set_default(CKA_CLASS, CKO_DATA);
@@ -62,6 +65,20 @@ impl Session {
             mechanism: Some(mechanism),
         };
         self.make_of(remote, handle, base, Operation::DeriveKey(derive))
+    }
+
+    /// What CKM_PUB_KEY_FROM_PRIV_KEY gives. The public half is no secret, and is in the module
+    /// already.
+    fn public_half(
+        &self,
+        remote: &Remote,
+        handle: CK_OBJECT_HANDLE,
+        template: Attributes,
+    ) -> Result<CK_OBJECT_HANDLE> {
+        let private = self.slot.key(remote, handle)?;
+        let template = rules::public_half(&private.object, template)?;
+        self.slot.policy().permit(CKM_PUB_KEY_FROM_PRIV_KEY, CKA_DERIVE, &private.object)?;
+        self.create_object(remote, template)
     }
 
     /// C_DeriveKey by a mechanism that gives several keys, or bytes.

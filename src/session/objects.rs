@@ -42,20 +42,25 @@ impl Session {
         template: Attributes,
     ) -> Result<CK_OBJECT_HANDLE> {
         self.slot.policy().permit_generation(mechanism, &template)?;
-        let source = KeySource::of(parameter);
+        let source = KeySource::of(parameter)?;
         if rules::makes_parameters(mechanism) {
             // They are looked for by the service, which may take a while.
             let domain = Domain::new(mechanism, template.clone())?;
             self.may_place(domain.is_token_object(), domain.is_private())?;
         } else {
-            let object = rules::generate_secret_key(mechanism, &source, template.clone())?;
+            let draft = source.draft();
+            let object = rules::generate_secret_key(mechanism, &draft, template.clone())?;
             self.may_make(&object)?;
             if !object.is_token_object() && !object.is_sensitive() {
-                return self.keep(object);
+                if draft == source {
+                    return self.keep(object);
+                }
+                return self.keep(rules::generate_secret_key(mechanism, &source, template)?);
             }
         }
-        let (template, version) = ((&template).into(), source.version());
-        let generate = GenerateKey { mechanism, template, version };
+        let template = (&template).into();
+        let mut generate = GenerateKey { mechanism, template, ..GenerateKey::default() };
+        source.put(&mut generate);
         let frames = self.slot.ask_for_change(remote, Operation::GenerateKey(generate))?;
         self.slot.take_in(self.handle, remote::object(frames)?)
     }

@@ -103,6 +103,23 @@ impl Draw<'_> {
                     ulServerOrClient: side,
                 })
             }
+            Some(Family::PasswordGeneration) => {
+                let ((salt, salt_length), (password, password_length)) =
+                    (self.data(16), self.data(10));
+                let iterations = self.rng.pick(&[1, 2, 1000, 0]);
+                let prf = self.length_of(&[CKP_PKCS5_PBKD2_HMAC_SHA256, CKP_PKCS5_PBKD2_HMAC_SHA1]);
+                self.given(CK_PKCS5_PBKD2_PARAMS2 {
+                    saltSource: CKZ_SALT_SPECIFIED,
+                    pSaltSourceData: salt.cast(),
+                    ulSaltSourceDataLen: salt_length,
+                    iterations,
+                    prf,
+                    pPrfData: null_mut(),
+                    ulPrfDataLen: 0,
+                    pPassword: password,
+                    ulPasswordLen: password_length,
+                })
+            }
             Some(Family::PremasterGeneration) => self.given(CK_VERSION { major: 3, minor: 3 }),
             Some(Family::KeyWrap { .. }) => {
                 let length = self.rng.pick(&[0, 4, 8]);
@@ -118,7 +135,7 @@ impl Draw<'_> {
     fn of_block(&mut self, mode: ModeName) -> (*mut u8, CK_ULONG) {
         match mode {
             ModeName::Ecb => (null_mut(), 0),
-            ModeName::Cbc | ModeName::CbcPad => {
+            ModeName::Cbc | ModeName::CbcPad | ModeName::Feedback(_) => {
                 let length = self.rng.pick(&[16, 16, 16, 8]);
                 self.data(length)
             }
@@ -195,7 +212,9 @@ impl Draw<'_> {
                     ulInfoLen: info_length,
                 })
             }
-            Derived::CounterMode => self.counter_mode(),
+            Derived::CounterMode | Derived::FeedbackMode => {
+                self.sp_800_108(derived == Derived::FeedbackMode)
+            }
             Derived::BaseAndKey => {
                 let key = self.object();
                 self.given(key)
@@ -204,7 +223,7 @@ impl Draw<'_> {
                 let bit = self.length_of(&[0, 8, 127]);
                 self.given(bit)
             }
-            Derived::Digest(_) => self.data(0),
+            Derived::Digest(_) | Derived::PublicKey => self.data(0),
             Derived::BaseAndData
             | Derived::DataAndBase
             | Derived::Xor
@@ -324,7 +343,7 @@ impl Draw<'_> {
         })
     }
 
-    fn counter_mode(&mut self) -> (*mut u8, CK_ULONG) {
+    fn sp_800_108(&mut self, feeds_back: bool) -> (*mut u8, CK_ULONG) {
         let count = self.rng.below(5);
         let fields: Vec<_> = (0..count).map(|_| self.field()).collect();
         // In a block of their own, as many as are announced.
@@ -336,10 +355,23 @@ impl Draw<'_> {
         let prf = self.length_of(&[CKM_SHA256_HMAC, CKM_SHA_1_HMAC, CKM_AES_CMAC, CKM_SHA512_HMAC]);
         let absent = self.rng.once_in(20);
         let more = CK_ULONG::from(self.rng.once_in(30));
+        let fields = if absent { null_mut() } else { start };
+        if feeds_back {
+            let (iv, iv_length) = self.data(16);
+            return self.given(CK_SP800_108_FEEDBACK_KDF_PARAMS {
+                prfType: prf,
+                ulNumberOfDataParams: count as CK_ULONG,
+                pDataParams: fields,
+                ulIVLen: iv_length,
+                pIV: iv,
+                ulAdditionalDerivedKeys: more,
+                pAdditionalDerivedKeys: null_mut(),
+            });
+        }
         self.given(CK_SP800_108_KDF_PARAMS {
             prfType: prf,
             ulNumberOfDataParams: count as CK_ULONG,
-            pDataParams: if absent { null_mut() } else { start },
+            pDataParams: fields,
             ulAdditionalDerivedKeys: more,
             pAdditionalDerivedKeys: null_mut(),
         })

@@ -110,6 +110,10 @@ fn aes_says_what_openssl_says_wherever_the_key_is() {
             (CKM_AES_CBC, IV.to_vec(), "-aes-128-cbc", "-nopad"),
             (CKM_AES_CBC_PAD, IV.to_vec(), "-aes-128-cbc", ""),
             (CKM_AES_CTR, counter.clone(), "-aes-128-ctr", ""),
+            (CKM_AES_OFB, IV.to_vec(), "-aes-128-ofb", ""),
+            (CKM_AES_CFB128, IV.to_vec(), "-aes-128-cfb", ""),
+            (CKM_AES_CFB8, IV.to_vec(), "-aes-128-cfb8", ""),
+            (CKM_AES_CFB1, IV.to_vec(), "-aes-128-cfb1", ""),
         ] {
             let (file, data) =
                 if padding.is_empty() { ("odd", odd) } else { ("whole", &whole[..]) };

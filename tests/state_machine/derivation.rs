@@ -9,7 +9,9 @@ use crate::NOTHING;
 use crate::PLACES;
 use crate::common::alone::{TOKEN, alone, service};
 use crate::common::outside::OpenSsl;
-use crate::common::raw::{Module, P256, P384, P521, Rv, Template, mechanism, mechanism_with};
+use crate::common::raw::{
+    Module, P256, P384, P521, Rv, Template, call, mechanism, mechanism_with, ok,
+};
 use crate::vectors::{hex, wycheproof};
 
 const X25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x6e];
@@ -287,6 +289,27 @@ fn kdfs_are_those_of_openssl() {
                 let options = [mac[0], mac[1], &hexkey, "salt:label", "info:context"];
                 assert_eq!(value, kdf(&openssl, "KBKDF", 100, &options), "{mac:?}");
                 parameter.ulNumberOfDataParams = 0;
+                let before = field(CK_SP800_108_ITERATION_VARIABLE, null_mut(), 0);
+                let counted = CK_PRF_DATA_PARAM { type_: CK_SP800_108_COUNTER, ..fields[0] };
+                let mut fed = [before, counted, fields[1], fields[2]];
+                let mut iv = [6_u8; 20];
+                let mut feedback = CK_SP800_108_FEEDBACK_KDF_PARAMS {
+                    prfType: prf,
+                    ulNumberOfDataParams: fed.len() as CK_ULONG,
+                    pDataParams: fed.as_mut_ptr(),
+                    ulIVLen: iv.len() as CK_ULONG,
+                    pIV: iv.as_mut_ptr(),
+                    ulAdditionalDerivedKeys: 0,
+                    pAdditionalDerivedKeys: null_mut(),
+                };
+                let mut m = mechanism_with(CKM_SP800_108_FEEDBACK_KDF, &mut feedback);
+                let value = derived(&module, session, &mut m, key, Some(100)).unwrap();
+                let seed = format!("hexseed:{}", hex(&iv));
+                let options = [&options[..], &["mode:feedback", &seed]].concat();
+                assert_eq!(value, kdf(&openssl, "KBKDF", 100, &options), "{mac:?}");
+                fed[0] = fed[1];
+                let twice = derived(&module, session, &mut m, key, Some(100));
+                assert_eq!(twice, Err(CKR_MECHANISM_PARAM_INVALID));
                 let mut m = mechanism_with(CKM_SP800_108_COUNTER_KDF, &mut parameter);
                 let nothing = derived(&module, session, &mut m, key, Some(100));
                 assert_eq!(nothing, Err(CKR_MECHANISM_PARAM_INVALID));
@@ -407,6 +430,27 @@ fn simple_derivations_are_what_they_say() {
                     true,
                 ),
                 (
+                    mechanism(CKM_SHA512_224_KEY_DERIVATION),
+                    base,
+                    None,
+                    openssl.digest("sha512-224", &KEY),
+                    true,
+                ),
+                (
+                    mechanism(CKM_SHA512_256_KEY_DERIVATION),
+                    base,
+                    None,
+                    openssl.digest("sha512-256", &KEY),
+                    true,
+                ),
+                (
+                    mechanism(CKM_SHA3_224_KEY_DERIVATION),
+                    base,
+                    None,
+                    openssl.digest("sha3-224", &KEY),
+                    true,
+                ),
+                (
                     mechanism(CKM_SHA1_KEY_DERIVATION),
                     base,
                     Some(16),
@@ -523,6 +567,120 @@ fn des_keys_derive_what_openssl_encrypts() {
                 assert_eq!(refused, Err(CKR_MECHANISM_PARAM_INVALID));
             }
         }
+    });
+}
+
+#[test]
+fn keys_come_of_passwords_as_openssl_makes_them() {
+    alone(|| {
+        let service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let openssl = OpenSsl::new();
+        let generate = |parameter: &mut CK_PKCS5_PBKD2_PARAMS2, mut template: Template| {
+            let mut m = mechanism_with(CKM_PKCS5_PBKD2, parameter);
+            let (mut array, mut key) = (template.array(), 0);
+            let (count, array) = (array.len() as CK_ULONG, array.as_mut_ptr());
+            let rv = call!(module, C_GenerateKey(session, &raw mut m, array, count, &raw mut key));
+            ok(rv).map(|()| key)
+        };
+        for (prf, digest) in [
+            (CKP_PKCS5_PBKD2_HMAC_SHA1, "digest:SHA1"),
+            (CKP_PKCS5_PBKD2_HMAC_SHA256, "digest:SHA256"),
+            (CKP_PKCS5_PBKD2_HMAC_SHA512, "digest:SHA512"),
+        ] {
+            let mut parameter = CK_PKCS5_PBKD2_PARAMS2 {
+                saltSource: CKZ_SALT_SPECIFIED,
+                pSaltSourceData: b"sixteen of salt.".as_ptr().cast_mut().cast(),
+                ulSaltSourceDataLen: 16,
+                iterations: 1234,
+                prf,
+                pPrfData: null_mut(),
+                ulPrfDataLen: 0,
+                pPassword: b"a password".as_ptr().cast_mut(),
+                ulPasswordLen: 10,
+            };
+            let options = [digest, "pass:a password", "salt:sixteen of salt.", "iter:1234"];
+            let expected = kdf(&openssl, "PBKDF2", 32, &options);
+            let same = secret(&module, session, (false, false), &expected);
+            let code = |key| module.sign_with(session, CKM_SHA256_HMAC, key, b"x").unwrap();
+            for (token, sensitive) in PLACES {
+                let key = Template::new()
+                    .number(CKA_KEY_TYPE, CKK_GENERIC_SECRET)
+                    .number(CKA_VALUE_LEN, 32)
+                    .flag(CKA_TOKEN, token)
+                    .flag(CKA_SENSITIVE, sensitive)
+                    .flag(CKA_EXTRACTABLE, !sensitive);
+                let key = generate(&mut parameter, key).unwrap();
+                assert_eq!(code(key), code(same), "{digest} {sensitive}");
+                assert_eq!(module.get(session, key, CKA_LOCAL).unwrap(), [CK_TRUE]);
+                let made = module.get(session, key, CKA_KEY_GEN_MECHANISM).unwrap();
+                assert_eq!(made, CKM_PKCS5_PBKD2.to_ne_bytes());
+            }
+            let aes = || Template::new().number(CKA_KEY_TYPE, CKK_AES);
+            assert_eq!(generate(&mut parameter, aes()), Err(CKR_TEMPLATE_INCOMPLETE));
+            let odd = generate(&mut parameter, aes().number(CKA_VALUE_LEN, 17));
+            assert_eq!(odd, Err(CKR_KEY_SIZE_RANGE));
+            for iterations in [0, 10_000_001] {
+                parameter.iterations = iterations;
+                let refused = generate(&mut parameter, aes().number(CKA_VALUE_LEN, 16));
+                assert_eq!(refused, Err(CKR_MECHANISM_PARAM_INVALID));
+            }
+        }
+        assert!(service.count(TOKEN, "generate_key") >= 6);
+    });
+}
+
+#[test]
+fn a_private_key_gives_its_public_half_again() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let mut m = mechanism(CKM_PUB_KEY_FROM_PRIV_KEY);
+        for (token, sensitive) in PLACES {
+            let private = || {
+                Template::new()
+                    .flag(CKA_TOKEN, token)
+                    .flag(CKA_SENSITIVE, sensitive)
+                    .flag(CKA_EXTRACTABLE, !sensitive)
+                    .bytes(CKA_ID, b"id")
+            };
+            for (pair, public, sign) in [
+                (
+                    CKM_RSA_PKCS_KEY_PAIR_GEN,
+                    Template::new().number(CKA_MODULUS_BITS, 2048),
+                    CKM_SHA256_RSA_PKCS,
+                ),
+                (CKM_EC_KEY_PAIR_GEN, Template::new().bytes(CKA_EC_PARAMS, P384), CKM_ECDSA_SHA384),
+                (
+                    CKM_ML_DSA_KEY_PAIR_GEN,
+                    Template::new().number(CKA_PARAMETER_SET, CKP_ML_DSA_44),
+                    CKM_ML_DSA,
+                ),
+            ] {
+                let (_, private) = module.generate(session, pair, public, private()).unwrap();
+                let signature = module.sign_with(session, sign, private, b"data").unwrap();
+                for stored in [false, true] {
+                    let template = Template::new().flag(CKA_TOKEN, stored);
+                    let public = module.derive(session, &mut m, private, template).unwrap();
+                    module.verify_with(session, sign, public, b"data", &signature).unwrap();
+                    let of = |attribute| module.get(session, public, attribute).unwrap();
+                    assert_eq!(of(CKA_CLASS), CKO_PUBLIC_KEY.to_ne_bytes());
+                    assert_eq!((of(CKA_ID), of(CKA_LOCAL)), (b"id".to_vec(), vec![CK_FALSE]));
+                    module.destroy(session, public).unwrap();
+                }
+                let other = Template::new().bytes(CKA_EC_POINT, &[4; 65]);
+                let refused = module.derive(session, &mut m, private, other);
+                assert!(
+                    matches!(refused, Err(CKR_TEMPLATE_INCONSISTENT | CKR_ATTRIBUTE_VALUE_INVALID)),
+                    "{sign:#x} {refused:?}"
+                );
+            }
+        }
+        let secret = secret(&module, session, (false, false), &KEY);
+        let refused = module.derive(session, &mut m, secret, Template::new());
+        assert_eq!(refused, Err(CKR_KEY_TYPE_INCONSISTENT));
     });
 }
 

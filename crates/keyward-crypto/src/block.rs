@@ -1,4 +1,4 @@
-//! AES, Triple DES and DES in the modes that only keep secret: ECB, CBC and CTR. Who needs to know that
+//! AES, Triple DES and DES in the modes that only keep secret: ECB, CBC, CTR, OFB and CFB. Who needs to know that
 //! nothing was changed takes [`gcm`](crate::gcm) or [`ccm`](crate::ccm).
 //!
 //! CBC and CTR work in steps: the chaining value or counter is the caller's, is moved on by each
@@ -10,9 +10,12 @@ use std::ptr;
 
 use aws_lc_sys::{
     EVP_CIPHER, EVP_CIPHER_CTX, EVP_CIPHER_CTX_new, EVP_CIPHER_CTX_set_padding, EVP_CipherFinal_ex,
-    EVP_CipherInit_ex, EVP_CipherUpdate, EVP_aes_128_cbc, EVP_aes_128_ctr, EVP_aes_128_ecb,
-    EVP_aes_192_cbc, EVP_aes_192_ctr, EVP_aes_192_ecb, EVP_aes_256_cbc, EVP_aes_256_ctr,
-    EVP_aes_256_ecb, EVP_des_cbc, EVP_des_ecb, EVP_des_ede3_cbc, EVP_des_ede3_ecb,
+    EVP_CipherInit_ex, EVP_CipherUpdate, EVP_aes_128_cbc, EVP_aes_128_cfb1, EVP_aes_128_cfb8,
+    EVP_aes_128_cfb128, EVP_aes_128_ctr, EVP_aes_128_ecb, EVP_aes_128_ofb, EVP_aes_192_cbc,
+    EVP_aes_192_cfb1, EVP_aes_192_cfb8, EVP_aes_192_cfb128, EVP_aes_192_ctr, EVP_aes_192_ecb,
+    EVP_aes_192_ofb, EVP_aes_256_cbc, EVP_aes_256_cfb1, EVP_aes_256_cfb8, EVP_aes_256_cfb128,
+    EVP_aes_256_ctr, EVP_aes_256_ecb, EVP_aes_256_ofb, EVP_des_cbc, EVP_des_ecb, EVP_des_ede3_cbc,
+    EVP_des_ede3_ecb,
 };
 use zeroize::Zeroizing;
 
@@ -114,7 +117,7 @@ impl BlockKey {
     }
 
     /// AWS-LC's description of the cipher in this mode: a constant that lives as long as the
-    /// process. CTR is AES's only; the others then have CBC.
+    /// process. CTR and the modes with feedback are AES's only; the others then have CBC.
     pub(crate) fn evp(&self, mode: Mode) -> *const EVP_CIPHER {
         // SAFETY: these functions have no arguments and return the address of a constant.
         unsafe {
@@ -128,6 +131,18 @@ impl BlockKey {
                 (Cipher::Aes256, Mode::Ecb) => EVP_aes_256_ecb(),
                 (Cipher::Aes256, Mode::Cbc) => EVP_aes_256_cbc(),
                 (Cipher::Aes256, Mode::Ctr) => EVP_aes_256_ctr(),
+                (Cipher::Aes128, Mode::Feedback(Feedback::Ofb)) => EVP_aes_128_ofb(),
+                (Cipher::Aes128, Mode::Feedback(Feedback::Cfb1)) => EVP_aes_128_cfb1(),
+                (Cipher::Aes128, Mode::Feedback(Feedback::Cfb8)) => EVP_aes_128_cfb8(),
+                (Cipher::Aes128, Mode::Feedback(Feedback::Cfb128)) => EVP_aes_128_cfb128(),
+                (Cipher::Aes192, Mode::Feedback(Feedback::Ofb)) => EVP_aes_192_ofb(),
+                (Cipher::Aes192, Mode::Feedback(Feedback::Cfb1)) => EVP_aes_192_cfb1(),
+                (Cipher::Aes192, Mode::Feedback(Feedback::Cfb8)) => EVP_aes_192_cfb8(),
+                (Cipher::Aes192, Mode::Feedback(Feedback::Cfb128)) => EVP_aes_192_cfb128(),
+                (Cipher::Aes256, Mode::Feedback(Feedback::Ofb)) => EVP_aes_256_ofb(),
+                (Cipher::Aes256, Mode::Feedback(Feedback::Cfb1)) => EVP_aes_256_cfb1(),
+                (Cipher::Aes256, Mode::Feedback(Feedback::Cfb8)) => EVP_aes_256_cfb8(),
+                (Cipher::Aes256, Mode::Feedback(Feedback::Cfb128)) => EVP_aes_256_cfb128(),
                 (Cipher::TripleDes, Mode::Ecb) => EVP_des_ede3_ecb(),
                 (Cipher::TripleDes, _) => EVP_des_ede3_cbc(),
                 (Cipher::Des, Mode::Ecb) => EVP_des_ecb(),
@@ -243,6 +258,35 @@ impl BlockKey {
         Ok(output)
     }
 
+    /// Encrypts or decrypts by AES in a mode that makes a stream of it (NIST SP 800-38A sections 6.3
+    /// and 6.4), and leaves in `chain`, which is one block long and starts as the initialisation
+    /// vector, what the next call needs.
+    ///
+    /// All calls but the last get whole blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidKey`] unless it is an AES key, [`Error::ParameterInvalid`] if `chain` is not
+    /// one block.
+    pub fn feedback(
+        &self,
+        feedback: Feedback,
+        direction: Direction,
+        chain: &mut Vec<u8>,
+        data: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        if !self.is_aes() {
+            return Err(Error::InvalidKey("modes with feedback take an AES key"));
+        }
+        self.one_block(chain)?;
+        let output = self.run(Mode::Feedback(feedback), direction, chain, false, data, INTERNAL)?;
+        *chain = match direction {
+            Direction::Encrypt => feedback.next(chain, data, &output),
+            Direction::Decrypt => feedback.next(chain, &output, data),
+        };
+        Ok(output)
+    }
+
     fn one_block(&self, chain: &[u8]) -> Result<()> {
         if chain.len() == self.block_length() {
             return Ok(());
@@ -272,6 +316,30 @@ impl BlockKey {
         let finished = context.finish(&mut output[written..], error)?;
         output.truncate(written + finished);
         Ok(output)
+    }
+}
+
+/// A mode that feeds back what it made: output, or so many bits of ciphertext.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names are the standard's own")]
+pub enum Feedback {
+    Ofb,
+    Cfb1,
+    Cfb8,
+    Cfb128,
+}
+
+impl Feedback {
+    /// What the next step starts from, after whole blocks; `chain` is what this one started from.
+    #[must_use]
+    pub fn next(self, chain: &[u8], plaintext: &[u8], ciphertext: &[u8]) -> Vec<u8> {
+        let Some(start) = ciphertext.len().checked_sub(chain.len()) else { return chain.to_vec() };
+        let last = &ciphertext[start..];
+        match self {
+            // The key stream, which is what the two differ in.
+            Self::Ofb => last.iter().zip(&plaintext[start..]).map(|(one, two)| one ^ two).collect(),
+            Self::Cfb1 | Self::Cfb8 | Self::Cfb128 => last.to_vec(),
+        }
     }
 }
 
@@ -429,6 +497,7 @@ pub(crate) enum Mode {
     Ecb,
     Cbc,
     Ctr,
+    Feedback(Feedback),
 }
 
 fn bytes_of(blocks: usize) -> usize {

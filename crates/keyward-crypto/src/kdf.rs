@@ -1,4 +1,4 @@
-//! Key derivation: HKDF, X9.63, SP 800-108 in counter mode, the PRF of TLS 1.2.
+//! Key derivation: HKDF, X9.63, SP 800-108 in counter and feedback mode, the PRF of TLS.
 
 use aws_lc_sys::{CRYPTO_tls1_prf, EVP_md5_sha1, HKDF_expand, HKDF_extract};
 use zeroize::Zeroizing;
@@ -141,6 +141,27 @@ pub fn counter_mode(
     filled(length, most, |counter| prf.of(&Zeroizing::new(input(counter))))
 }
 
+/// The KDF of NIST SP 800-108 in feedback mode (section 4.2): `length` bytes, of which the n-th block
+/// is the PRF over what `input` gives for n, counted from 1, and for the block before, of which the
+/// first is `iv`.
+///
+/// # Errors
+///
+/// As [`counter_mode`].
+pub fn feedback_mode(
+    prf: &Prf,
+    iv: &[u8],
+    length: usize,
+    most: u64,
+    input: impl Fn(u64, &[u8]) -> Vec<u8>,
+) -> Result<Zeroizing<Vec<u8>>> {
+    let mut before = Zeroizing::new(iv.to_vec());
+    filled(length, most, |counter| {
+        before = prf.of(&Zeroizing::new(input(counter, &before)));
+        before.clone()
+    })
+}
+
 /// The PRF of TLS 1.2 (RFC 5246 section 5): `length` bytes.
 ///
 /// # Errors
@@ -207,7 +228,7 @@ fn tls_prf(
 fn filled(
     length: usize,
     most: u64,
-    block: impl Fn(u64) -> Zeroizing<Vec<u8>>,
+    mut block: impl FnMut(u64) -> Zeroizing<Vec<u8>>,
 ) -> Result<Zeroizing<Vec<u8>>> {
     if length == 0 {
         return Err(NOTHING);

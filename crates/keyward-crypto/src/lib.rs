@@ -45,7 +45,7 @@ pub mod wrap;
 pub mod x25519;
 
 pub use crate::aead::SealingKey;
-pub use crate::block::{BlockKey, Counter, Direction};
+pub use crate::block::{BlockKey, Counter, Direction, Feedback};
 pub use crate::cmac::Cmac;
 pub use crate::dh::{DhGroup, DhPrivateKey};
 pub use crate::digest::{Digester, Hash};

@@ -20,15 +20,19 @@ mod generation;
 mod hsm;
 mod made;
 mod parameters;
+mod public;
 mod secret;
+mod source;
 mod wrapping;
 
 pub use self::derivation::{MadeMaterial, WantedMaterial, derive, may_derive, may_derive_material};
 pub use self::encapsulation::{encapsulated, may_decapsulate, may_encapsulate};
-pub use self::generation::{KeySource, generate_key_pair, generate_secret_key};
+pub use self::generation::{generate_key_pair, generate_secret_key};
 pub use self::hsm::{Draft, OF_EACH_KEY, adopt, bring};
 pub use self::made::Wanted;
 pub use self::parameters::{Domain, makes_parameters};
+pub use self::public::public_half;
+pub use self::source::KeySource;
 pub use self::wrapping::{may_unwrap, may_wrap, unwrap};
 
 /// Who makes or changes an object.

@@ -35,15 +35,15 @@ impl Operation {
     }
 
     /// Whether it takes up to a minute by its nature, not because the service is busy: RSA keys and
-    /// domain parameters are searched for.
+    /// domain parameters are searched for, and keys out of passwords are to take their time.
     #[must_use]
     pub fn takes_long(&self) -> bool {
-        /// CKM_DSA_PARAMETER_GEN and CKM_DH_PKCS_PARAMETER_GEN.
-        const PARAMETERS: [u64; 2] = [0x2000, 0x2001];
+        /// CKM_DSA_PARAMETER_GEN, CKM_DH_PKCS_PARAMETER_GEN and CKM_PKCS5_PBKD2.
+        const LONG: [u64; 3] = [0x2000, 0x2001, 0x3b0];
 
         match self {
             Self::GenerateKeyPair(_) => true,
-            Self::GenerateKey(generate) => PARAMETERS.contains(&generate.mechanism),
+            Self::GenerateKey(generate) => LONG.contains(&generate.mechanism),
             _ => false,
         }
     }
@@ -73,6 +73,11 @@ impl Operation {
                 wipe_key(&mut wrap.key);
             }
             Self::UnwrapKey(unwrap) => wipe_key(&mut unwrap.unwrapping_key),
+            Self::GenerateKey(generate) => {
+                if let Some(password) = &mut generate.password {
+                    password.password.zeroize();
+                }
+            }
             Self::DeriveKeys(derive) => wipe_key(&mut derive.base),
             Self::DecapsulateKey(decapsulate) => wipe_key(&mut decapsulate.private_key),
             Self::DeriveKey(derive) => {

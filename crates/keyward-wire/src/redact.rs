@@ -4,8 +4,8 @@
 use std::fmt::{Debug, Formatter, Result};
 
 use crate::generated::{
-    Attribute, Bytes, CreateToken, InitPin, InitToken, Login, Part, Request, Response, SetPin,
-    Ticket, attribute::Value,
+    Attribute, Bytes, CreateToken, InitPin, InitToken, Login, Part, Pbkdf2, Request, Response,
+    SetPin, Ticket, attribute::Value,
 };
 
 /// Stands for bytes that are not shown.
@@ -92,4 +92,4 @@ macro_rules! name_only {
     )*};
 }
 
-name_only!(SetPin, InitPin, InitToken, CreateToken);
+name_only!(SetPin, InitPin, InitToken, CreateToken, Pbkdf2);

@@ -200,6 +200,34 @@ fn requests() -> Vec<(&'static str, Request)> {
             }),
         ),
         (
+            "generate_key-password",
+            Operation::GenerateKey(GenerateKey {
+                mechanism: 0x3b0,
+                password: Some(Pbkdf2 {
+                    hash: Hash::Sha512.into(),
+                    salt: vec![0x11; 16],
+                    iterations: 100_000,
+                    password: b"password".to_vec(),
+                }),
+                ..GenerateKey::default()
+            }),
+        ),
+        (
+            "encrypt-feedback",
+            Operation::Encrypt(Encrypt {
+                key: Some(by_id()),
+                block: Some(Block {
+                    cipher: BlockCipher::Aes.into(),
+                    mode: Some(block::Mode::Feedback(FeedbackMode {
+                        kind: feedback_mode::Kind::Cfb8.into(),
+                        chain: vec![0x22; 16],
+                    })),
+                }),
+                input: vec![0x99; 7],
+                ..Encrypt::default()
+            }),
+        ),
+        (
             "sign-tls_mac",
             sign(sign::Scheme::TlsMac(TlsMac {
                 hash: Hash::Sha384.into(),
@@ -364,6 +392,18 @@ fn requests() -> Vec<(&'static str, Request)> {
                 ]
                 .map(|field| counter_mode::Field { field: Some(field) })
                 .to_vec(),
+            }),
+        ),
+        derive(
+            "derive_key-feedback",
+            derivation::Scheme::Feedback(FeedbackKdf {
+                of: Some(CounterMode {
+                    prf: Some(counter_mode::Prf::Hmac(Hash::Sha256.into())),
+                    fields: vec![counter_mode::Field {
+                        field: Some(counter_mode::field::Field::Before(Done {})),
+                    }],
+                }),
+                iv: vec![0x33; 32],
             }),
         ),
         derive(

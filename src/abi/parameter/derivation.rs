@@ -36,6 +36,8 @@ pub(super) unsafe fn read(derived: Derived, mechanism: &CK_MECHANISM) -> Result<
         // SAFETY: as above.
         Derived::CounterMode => unsafe { counter_mode(mechanism) }?,
         // SAFETY: as above.
+        Derived::FeedbackMode => unsafe { feedback_mode(mechanism) }?,
+        // SAFETY: as above.
         Derived::BaseAndKey => Parameter::Key(unsafe { structure(mechanism) }?),
         // SAFETY: as above.
         Derived::Extract => Parameter::Number(unsafe { structure(mechanism) }?),
@@ -43,7 +45,7 @@ pub(super) unsafe fn read(derived: Derived, mechanism: &CK_MECHANISM) -> Result<
             // SAFETY: as above.
             Parameter::StringData(unsafe { string_data(mechanism) }?)
         }
-        Derived::Digest(_) => Parameter::None,
+        Derived::Digest(_) | Derived::PublicKey => Parameter::None,
         Derived::Encryption { cbc: false, .. } => {
             // SAFETY: as above.
             Parameter::Encryption { iv: None, data: unsafe { string_data(mechanism) }? }
@@ -173,17 +175,43 @@ unsafe fn counter_mode(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     if kdf.ulAdditionalDerivedKeys != 0 {
         return Err(invalid("one key is derived at a time"));
     }
-    if kdf.pDataParams.is_null() || kdf.ulNumberOfDataParams > MOST_FIELDS {
+    // SAFETY: as above.
+    let fields = unsafe { fields(kdf.pDataParams, kdf.ulNumberOfDataParams, false) }?;
+    Ok(Parameter::CounterMode { prf: kdf.prfType, fields })
+}
+
+unsafe fn feedback_mode(mechanism: &CK_MECHANISM) -> Result<Parameter> {
+    // SAFETY: the caller's promise, here and below.
+    let kdf: CK_SP800_108_FEEDBACK_KDF_PARAMS = unsafe { structure(mechanism) }?;
+    if kdf.ulAdditionalDerivedKeys != 0 {
+        return Err(invalid("one key is derived at a time"));
+    }
+    // SAFETY: as above.
+    let fields = unsafe { fields(kdf.pDataParams, kdf.ulNumberOfDataParams, true) }?;
+    // SAFETY: as above.
+    let iv = unsafe { bytes(kdf.pIV, kdf.ulIVLen) }?.to_vec();
+    Ok(Parameter::FeedbackMode { prf: kdf.prfType, fields, iv })
+}
+
+unsafe fn fields(
+    start: *mut CK_PRF_DATA_PARAM,
+    count: CK_ULONG,
+    feeds_back: bool,
+) -> Result<Vec<DataField>> {
+    if start.is_null() || count > MOST_FIELDS {
         return Err(missing());
     }
     let mut fields = Vec::new();
-    for index in 0..kdf.ulNumberOfDataParams as usize {
+    for index in 0..count as usize {
         // SAFETY: there are so many, by the caller's promise.
-        let field = unsafe { kdf.pDataParams.add(index).read_unaligned() };
+        let field = unsafe { start.add(index).read_unaligned() };
         // SAFETY: as above.
         let value = unsafe { bytes(field.pValue.cast(), field.ulValueLen) }?;
         fields.push(match field.type_ {
-            CK_SP800_108_ITERATION_VARIABLE => {
+            CK_SP800_108_ITERATION_VARIABLE if feeds_back => DataField::Before,
+            CK_SP800_108_ITERATION_VARIABLE | CK_SP800_108_COUNTER
+                if feeds_back == (field.type_ == CK_SP800_108_COUNTER) =>
+            {
                 // SAFETY: the structures are numbers only, of which all values are valid.
                 let format: CK_SP800_108_COUNTER_FORMAT = unsafe { of_bytes(value) }?;
                 DataField::Counter {
@@ -205,10 +233,10 @@ unsafe fn counter_mode(mechanism: &CK_MECHANISM) -> Result<Parameter> {
                 }
             }
             CK_SP800_108_BYTE_ARRAY => DataField::Bytes(value.to_vec()),
-            _ => return Err(invalid("a field is of a type that counter mode does not take")),
+            _ => return Err(invalid("a field is of a type that the mode does not take")),
         });
     }
-    Ok(Parameter::CounterMode { prf: kdf.prfType, fields })
+    Ok(fields)
 }
 
 unsafe fn string_data(mechanism: &CK_MECHANISM) -> Result<Zeroizing<Vec<u8>>> {

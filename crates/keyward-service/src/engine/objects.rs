@@ -99,7 +99,13 @@ impl Engine {
                 .await?
         } else {
             let source = KeySource::of_wire(generate)?;
-            rules::generate_secret_key(generate.mechanism, &source, template)?
+            let mechanism = generate.mechanism;
+            let slow = source.takes_long();
+            let work = move || rules::generate_secret_key(mechanism, &source, template);
+            match slow {
+                true => self.workers.run_slow(call.identity.uid, call.deadline, work).await?,
+                false => work()?,
+            }
         };
         self.plan_made(call, &access, object, effects, Default::default()).await
     }

@@ -57,11 +57,18 @@ impl WorkingKey<'_> {
                 }
             }
             DerivationScheme::CounterMode { prf, fields } => {
-                let prf = match prf {
-                    PrfName::Hmac(hash) => Prf::hmac(*hash, secret()?.value()),
-                    PrfName::Cmac(_) => Prf::cmac(&secret()?.block()?),
-                };
-                counter_mode(&prf, fields, said()?)
+                let (prf, length) = (prf_with(*prf, secret()?)?, said()?);
+                kdf::counter_mode(&prf, length, most(fields), |counter| {
+                    input(fields, &prf, length, counter, &[])
+                })
+                .map_err(too_much)
+            }
+            DerivationScheme::FeedbackMode { prf, fields, iv } => {
+                let (prf, length) = (prf_with(*prf, secret()?)?, said()?);
+                kdf::feedback_mode(&prf, iv, length, most(fields), |counter, before| {
+                    input(fields, &prf, length, counter, before)
+                })
+                .map_err(too_much)
             }
             DerivationScheme::Data { before, after } => {
                 first(joined(&[before, secret()?.value(), after]), length)
@@ -148,7 +155,24 @@ fn extract(key: &[u8], bit: u64, length: usize) -> Result<Zeroizing<Vec<u8>>> {
     Ok(Zeroizing::new((0..length).map(byte).collect()))
 }
 
-fn counter_mode(prf: &Prf, fields: &[DataField], length: usize) -> Result<Zeroizing<Vec<u8>>> {
+fn prf_with(name: PrfName, key: &SecretKey) -> Result<Prf> {
+    Ok(match name {
+        PrfName::Hmac(hash) => Prf::hmac(hash, key.value()),
+        PrfName::Cmac(_) => Prf::cmac(&key.block()?),
+    })
+}
+
+/// How many blocks SP 800-108 counts: as many as the counter can, or 2^32 - 1 without one.
+fn most(fields: &[DataField]) -> u64 {
+    let bits = fields.iter().find_map(|field| match field {
+        DataField::Counter { bits, .. } => Some(*bits),
+        _ => None,
+    });
+    (1_u64 << bits.unwrap_or(32).min(32)) - 1
+}
+
+/// What goes into the PRF for a block; `before` is the one before.
+fn input(fields: &[DataField], prf: &Prf, length: usize, counter: u64, before: &[u8]) -> Vec<u8> {
     let number = |value: u64, bits: u64, little_endian: bool| {
         let bytes = (bits / 8).min(8) as usize;
         if little_endian {
@@ -157,29 +181,22 @@ fn counter_mode(prf: &Prf, fields: &[DataField], length: usize) -> Result<Zeroiz
             value.to_be_bytes()[8 - bytes..].to_vec()
         }
     };
-    let counter_bits = fields.iter().find_map(|field| match field {
-        DataField::Counter { bits, .. } => Some(*bits),
-        _ => None,
-    });
-    let most = (1_u64 << counter_bits.unwrap_or(8).min(32)) - 1;
     let in_blocks = length.next_multiple_of(prf.length());
-    kdf::counter_mode(prf, length, most, |counter| {
-        let mut input = Vec::new();
-        for field in fields {
-            match field {
-                DataField::Counter { little_endian, bits } => {
-                    input.extend(number(counter, *bits, *little_endian));
-                }
-                DataField::Length { of_keys, little_endian, bits } => {
-                    let bytes = if *of_keys { length } else { in_blocks } as u64;
-                    input.extend(number(8 * bytes, *bits, *little_endian));
-                }
-                DataField::Bytes(bytes) => input.extend_from_slice(bytes),
+    let mut input = Vec::new();
+    for field in fields {
+        match field {
+            DataField::Counter { little_endian, bits } => {
+                input.extend(number(counter, *bits, *little_endian));
             }
+            DataField::Length { of_keys, little_endian, bits } => {
+                let bytes = if *of_keys { length } else { in_blocks } as u64;
+                input.extend(number(8 * bytes, *bits, *little_endian));
+            }
+            DataField::Bytes(bytes) => input.extend_from_slice(bytes),
+            DataField::Before => input.extend_from_slice(before),
         }
-        input
-    })
-    .map_err(too_much)
+    }
+    input
 }
 
 /// The only parameter of a KDF that can be wrong by now is how much is asked for.

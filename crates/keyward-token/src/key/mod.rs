@@ -11,7 +11,7 @@ pub use message::Message;
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub use secret::SecretKey;
-pub(crate) use secret::{Lengths, lengths};
+pub(crate) use secret::{Lengths, length, lengths};
 pub(crate) use wrapping::wrapped_key_invalid;
 pub use wrapping::{wrap, wrapped_length};
 

@@ -63,30 +63,7 @@ impl SecretKey {
     /// CKR_TEMPLATE_INCOMPLETE if a length is wanted, CKR_TEMPLATE_INCONSISTENT if the type has
     /// only one, CKR_KEY_SIZE_RANGE if it has not this one.
     pub fn generate(key_type: u64, length: Option<u64>) -> Result<Self> {
-        let lengths =
-            lengths(key_type).ok_or_else(|| type_inconsistent("of a type that is offered"))?;
-        let length = match (lengths, length) {
-            (Lengths::Only(only), None) => only,
-            (Lengths::Only(only), Some(length)) if length == only as u64 => only,
-            (Lengths::Only(_), Some(_)) => {
-                return Err(Error::new(
-                    ErrorCode::TemplateInconsistent,
-                    "keys of that type have another length than CKA_VALUE_LEN",
-                ));
-            }
-            (_, None) => {
-                return Err(Error::new(ErrorCode::TemplateIncomplete, "CKA_VALUE_LEN is missing"));
-            }
-            (lengths, Some(length)) => usize::try_from(length)
-                .ok()
-                .filter(|length| lengths.contain(*length))
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorCode::KeySizeRange,
-                        "keys of that type have not the length CKA_VALUE_LEN",
-                    )
-                })?,
-        };
+        let length = self::length(key_type, length)?;
         let mut value = Zeroizing::new(vec![0; length]);
         keyward_crypto::random::fill(&mut value);
         let mut key = Self { key_type, value };
@@ -202,6 +179,9 @@ impl SecretKey {
             BlockMode::Ctr { counter } => {
                 key.ctr(&mut counter.clone(), input).map(|output| output.to_vec())
             }
+            BlockMode::Feedback { feedback, chain } => key
+                .feedback(*feedback, Direction::Encrypt, &mut chain.clone(), input)
+                .map(|output| output.to_vec()),
             BlockMode::Gcm { iv, associated, tag_length } => {
                 gcm::encrypt(&key, iv, associated, *tag_length as usize, input)
             }
@@ -224,6 +204,9 @@ impl SecretKey {
             BlockMode::Cbc { chain } => key.cbc(Direction::Decrypt, &mut chain.clone(), input),
             BlockMode::CbcPad { chain } => key.cbc_pad_decrypt(chain, input),
             BlockMode::Ctr { counter } => key.ctr(&mut counter.clone(), input),
+            BlockMode::Feedback { feedback, chain } => {
+                key.feedback(*feedback, Direction::Decrypt, &mut chain.clone(), input)
+            }
             BlockMode::Gcm { iv, associated, tag_length } => {
                 gcm::decrypt(&key, iv, associated, *tag_length as usize, input)
             }
@@ -317,6 +300,34 @@ impl Lengths {
             Self::Any => (1..=LONGEST).contains(&length),
             Self::Only(only) => length == only,
         }
+    }
+}
+
+/// How long a new key of a type is to be, in bytes: `length` of them, or the type's only length if
+/// `None`.
+///
+/// # Errors
+/// As [`SecretKey::generate`].
+pub(crate) fn length(key_type: u64, length: Option<u64>) -> Result<usize> {
+    let lengths =
+        lengths(key_type).ok_or_else(|| type_inconsistent("of a type that is offered"))?;
+    match (lengths, length) {
+        (Lengths::Only(only), None) => Ok(only),
+        (Lengths::Only(only), Some(length)) if length == only as u64 => Ok(only),
+        (Lengths::Only(_), Some(_)) => Err(Error::new(
+            ErrorCode::TemplateInconsistent,
+            "keys of that type have another length than CKA_VALUE_LEN",
+        )),
+        (_, None) => Err(Error::new(ErrorCode::TemplateIncomplete, "CKA_VALUE_LEN is missing")),
+        (lengths, Some(length)) => usize::try_from(length)
+            .ok()
+            .filter(|length| lengths.contain(*length))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorCode::KeySizeRange,
+                    "keys of that type have not the length CKA_VALUE_LEN",
+                )
+            }),
     }
 }
 

@@ -82,7 +82,7 @@ pub fn wrapped_length(
             BlockMode::Ecb | BlockMode::Cbc { .. } => {
                 length.next_multiple_of(cipher.block_length())
             }
-            BlockMode::Ctr { .. } => length,
+            BlockMode::Ctr { .. } | BlockMode::Feedback { .. } => length,
             BlockMode::Gcm { tag_length, .. } | BlockMode::Ccm { tag_length, .. } => {
                 length + *tag_length as usize
             }

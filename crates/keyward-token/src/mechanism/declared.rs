@@ -97,6 +97,7 @@ pub fn of_derivation(named: Option<u64>, scheme: &DerivationScheme) -> Result<u6
         DerivationScheme::Dh { .. } => &[CKM_DH_PKCS_DERIVE],
         DerivationScheme::Hkdf { .. } => &[CKM_HKDF_DERIVE, CKM_HKDF_DATA],
         DerivationScheme::CounterMode { .. } => &[CKM_SP800_108_COUNTER_KDF],
+        DerivationScheme::FeedbackMode { .. } => &[CKM_SP800_108_FEEDBACK_KDF],
         DerivationScheme::Data { before, .. } if before.is_empty() => {
             &[CKM_CONCATENATE_BASE_AND_DATA, CKM_CONCATENATE_DATA_AND_BASE]
         }
@@ -172,6 +173,7 @@ fn name_of(mode: &BlockMode) -> ModeName {
         BlockMode::Ctr { .. } => ModeName::Ctr,
         BlockMode::Gcm { .. } => ModeName::Gcm,
         BlockMode::Ccm { .. } => ModeName::Ccm,
+        BlockMode::Feedback { feedback, .. } => ModeName::Feedback(*feedback),
     }
 }
 

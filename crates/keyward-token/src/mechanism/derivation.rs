@@ -41,6 +41,15 @@ pub enum DerivationScheme {
         /// What goes into the PRF, in this order.
         fields: Vec<DataField>,
     },
+    /// SP 800-108 in feedback mode.
+    FeedbackMode {
+        /// What it builds on.
+        prf: PrfName,
+        /// What goes into the PRF, in this order.
+        fields: Vec<DataField>,
+        /// What stands for the block before the first.
+        iv: Vec<u8>,
+    },
     /// The key between data.
     Data {
         /// Before it.
@@ -151,6 +160,10 @@ impl DerivationScheme {
                 may_count(fields)?;
                 Self::CounterMode { prf: prf_of(*prf)?, fields: fields.clone() }
             }
+            (Derived::FeedbackMode, Parameter::FeedbackMode { prf, fields, iv }) => {
+                may_feed_back(fields)?;
+                Self::FeedbackMode { prf: prf_of(*prf)?, fields: fields.clone(), iv: iv.clone() }
+            }
             (Derived::BaseAndKey, Parameter::Key(handle)) => {
                 other = Some(*handle);
                 Self::Key
@@ -255,7 +268,8 @@ impl DerivationScheme {
             }
             Self::Dh { .. } => class == CKO_PRIVATE_KEY && key_type == CKK_DH,
             Self::Encryption { scheme, .. } => class == CKO_SECRET_KEY && scheme.takes(key_type),
-            Self::CounterMode { prf: PrfName::Cmac(cipher), .. } => {
+            Self::CounterMode { prf: PrfName::Cmac(cipher), .. }
+            | Self::FeedbackMode { prf: PrfName::Cmac(cipher), .. } => {
                 class == CKO_SECRET_KEY && cipher.takes(key_type)
             }
             _ => class == CKO_SECRET_KEY,
@@ -286,6 +300,7 @@ impl std::fmt::Debug for DerivationScheme {
             Self::Dh { .. } => "Dh",
             Self::Hkdf { .. } => "Hkdf",
             Self::CounterMode { .. } => "CounterMode",
+            Self::FeedbackMode { .. } => "FeedbackMode",
             Self::Data { .. } => "Data",
             Self::Key => "Key",
             Self::Xor(_) => "Xor",
@@ -342,7 +357,33 @@ fn prf_of(number: u64) -> Result<PrfName> {
 /// # Errors
 /// CKR_MECHANISM_PARAM_INVALID.
 pub(crate) fn may_count(fields: &[DataField]) -> Result<()> {
-    let mut counters = 0;
+    match well_formed(fields)? {
+        (1, 0) => Ok(()),
+        _ => Err(Error::new(
+            ErrorCode::MechanismParamInvalid,
+            "CK_SP800_108_ITERATION_VARIABLE stands once among the data, for the counter",
+        )),
+    }
+}
+
+/// The same in feedback mode: the block before, once, and a counter at most.
+///
+/// # Errors
+/// CKR_MECHANISM_PARAM_INVALID.
+pub(crate) fn may_feed_back(fields: &[DataField]) -> Result<()> {
+    match well_formed(fields)? {
+        (0 | 1, 1) => Ok(()),
+        _ => Err(Error::new(
+            ErrorCode::MechanismParamInvalid,
+            "CK_SP800_108_ITERATION_VARIABLE stands once among the data, and \
+             CK_SP800_108_COUNTER once at most",
+        )),
+    }
+}
+
+/// How many counters there are, and how often the block before.
+fn well_formed(fields: &[DataField]) -> Result<(usize, usize)> {
+    let (mut counters, mut before) = (0, 0);
     for field in fields {
         match field {
             DataField::Counter { bits: 8 | 16 | 24 | 32, .. } => counters += 1,
@@ -354,15 +395,10 @@ pub(crate) fn may_count(fields: &[DataField]) -> Result<()> {
                 return Err(parameter_invalid("a length has 8 to 64 bits, in whole bytes"));
             }
             DataField::Bytes(_) => {}
+            DataField::Before => before += 1,
         }
     }
-    if counters == 1 {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorCode::MechanismParamInvalid,
-        "CK_SP800_108_ITERATION_VARIABLE stands once among the data, for the counter",
-    ))
+    Ok((counters, before))
 }
 
 const MASTER_LABEL: &[u8] = b"master secret";

@@ -26,7 +26,10 @@ pub use scheme::{
 };
 pub use wrapping::WrappingScheme;
 
+pub(crate) use wire::{hash_from_wire, hash_to_wire};
+
 use cryptoki_sys::*;
+use keyward_crypto::Feedback;
 use keyward_crypto::digest::Hash;
 use keyward_wire::{Error, ErrorCode, Result};
 
@@ -59,6 +62,8 @@ pub enum Family {
     SecretGeneration(u64),
     /// Makes the premaster secret of a TLS that agrees by RSA.
     PremasterGeneration,
+    /// Makes a secret key out of a password, by PBKDF2.
+    PasswordGeneration,
     /// Makes domain parameters for keys of this type, CKK_DSA or CKK_DH.
     ParameterGeneration(u64),
     /// PKCS#1 v1.5; with a hash it digests the data itself.
@@ -137,6 +142,7 @@ pub enum ModeName {
     Ctr,
     Gcm,
     Ccm,
+    Feedback(Feedback),
 }
 
 /// How a key is derived.
@@ -151,6 +157,10 @@ pub enum Derived {
     Hkdf,
     /// SP 800-108 in counter mode.
     CounterMode,
+    /// SP 800-108 in feedback mode.
+    FeedbackMode,
+    /// A private key's public half.
+    PublicKey,
     /// The key, then another.
     BaseAndKey,
     /// The key, then data.

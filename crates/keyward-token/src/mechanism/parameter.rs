@@ -116,6 +116,26 @@ pub enum Parameter {
         /// What goes into the PRF, in this order.
         fields: Vec<DataField>,
     },
+    /// CK_SP800_108_FEEDBACK_KDF_PARAMS.
+    FeedbackMode {
+        /// As in [`Parameter::CounterMode`].
+        prf: u64,
+        /// As there.
+        fields: Vec<DataField>,
+        /// What stands for the block before the first.
+        iv: Vec<u8>,
+    },
+    /// CK_PKCS5_PBKD2_PARAMS2.
+    Password {
+        /// CKP_PKCS5_PBKD2_HMAC_SHA256 and the like.
+        prf: u64,
+        /// The salt.
+        salt: Vec<u8>,
+        /// How often the hash is applied.
+        iterations: u64,
+        /// The password.
+        password: Zeroizing<Vec<u8>>,
+    },
     /// CK_KEY_DERIVATION_STRING_DATA.
     StringData(Zeroizing<Vec<u8>>),
     /// CK_KEY_DERIVATION_STRING_DATA or CK_AES_CBC_ENCRYPT_DATA_PARAMS: what the key encrypts.
@@ -207,7 +227,7 @@ pub enum Salt {
 /// CK_PRF_DATA_PARAM: a part of what goes into SP 800-108's PRF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataField {
-    /// CK_SP800_108_ITERATION_VARIABLE: the counter itself.
+    /// CK_SP800_108_ITERATION_VARIABLE in counter mode, CK_SP800_108_COUNTER in feedback mode.
     Counter {
         /// The least significant byte first.
         little_endian: bool,
@@ -226,6 +246,8 @@ pub enum DataField {
     },
     /// CK_SP800_108_BYTE_ARRAY.
     Bytes(Vec<u8>),
+    /// CK_SP800_108_ITERATION_VARIABLE in feedback mode: the block before.
+    Before,
 }
 
 /// Names only: what is in them may be secret.
@@ -246,6 +268,8 @@ impl fmt::Debug for Parameter {
             Self::Ecdh { .. } => "Ecdh",
             Self::Hkdf { .. } => "Hkdf",
             Self::CounterMode { .. } => "CounterMode",
+            Self::FeedbackMode { .. } => "FeedbackMode",
+            Self::Password { .. } => "Password",
             Self::StringData(_) => "StringData",
             Self::Encryption { .. } => "Encryption",
             Self::Key(_) => "Key",

@@ -1,6 +1,7 @@
 //! The lists.
 
 use cryptoki_sys::*;
+use keyward_crypto::Feedback;
 use keyward_crypto::digest::Hash;
 
 use super::{BlockCipher, Derived, Family, Mechanism, ModeName};
@@ -167,6 +168,10 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_AES_CTR aes(ModeName::Ctr), AES, CRYPT, false;
     CKM_AES_GCM aes(ModeName::Gcm), AES, CRYPT | MESSAGES | WRAP, false;
     CKM_AES_CCM aes(ModeName::Ccm), AES, CRYPT | MESSAGES | WRAP, false;
+    CKM_AES_OFB aes(ModeName::Feedback(Feedback::Ofb)), AES, CRYPT, false;
+    CKM_AES_CFB128 aes(ModeName::Feedback(Feedback::Cfb128)), AES, CRYPT, false;
+    CKM_AES_CFB8 aes(ModeName::Feedback(Feedback::Cfb8)), AES, CRYPT, false;
+    CKM_AES_CFB1 aes(ModeName::Feedback(Feedback::Cfb1)), AES, CRYPT, false;
     CKM_AES_KEY_WRAP Family::KeyWrap { padded: false }, AES, WRAP, false;
     CKM_AES_KEY_WRAP_KWP Family::KeyWrap { padded: true }, AES, WRAP, false;
     CKM_AES_KEY_WRAP_PAD Family::KeyWrap { padded: true }, AES, WRAP, false;
@@ -193,12 +198,15 @@ pub const REGISTRY: &[Mechanism] = registry! {
     CKM_EC_MONTGOMERY_KEY_PAIR_GEN
         Family::PairGeneration(CKK_EC_MONTGOMERY), CURVE_25519, CKF_GENERATE_KEY_PAIR | OKP_FLAGS,
         false;
+    CKM_PUB_KEY_FROM_PRIV_KEY Family::Derivation(Derived::PublicKey), NONE, CKF_DERIVE, false;
+    CKM_PKCS5_PBKD2 Family::PasswordGeneration, SECRET, CKF_GENERATE, false;
     CKM_HKDF_KEY_GEN Family::SecretGeneration(CKK_HKDF), SECRET, CKF_GENERATE, false;
     CKM_ECDH1_DERIVE Family::Derivation(Derived::Ecdh), EC, CKF_DERIVE | EC_FLAGS, false;
     CKM_ECDH1_COFACTOR_DERIVE Family::Derivation(Derived::Ecdh), EC, CKF_DERIVE | EC_FLAGS, false;
     CKM_HKDF_DERIVE Family::Derivation(Derived::Hkdf), SECRET, CKF_DERIVE, false;
     CKM_HKDF_DATA Family::Derivation(Derived::Hkdf), SECRET, CKF_DERIVE, false;
     CKM_SP800_108_COUNTER_KDF Family::Derivation(Derived::CounterMode), SECRET, CKF_DERIVE, false;
+    CKM_SP800_108_FEEDBACK_KDF Family::Derivation(Derived::FeedbackMode), SECRET, CKF_DERIVE, false;
     CKM_CONCATENATE_BASE_AND_KEY Family::Derivation(Derived::BaseAndKey), SECRET, CKF_DERIVE, false;
     CKM_CONCATENATE_BASE_AND_DATA
         Family::Derivation(Derived::BaseAndData), SECRET, CKF_DERIVE, false;
@@ -216,6 +224,12 @@ pub const REGISTRY: &[Mechanism] = registry! {
         Family::Derivation(Derived::Digest(Hash::Sha384)), SECRET, CKF_DERIVE, false;
     CKM_SHA512_KEY_DERIVATION
         Family::Derivation(Derived::Digest(Hash::Sha512)), SECRET, CKF_DERIVE, false;
+    CKM_SHA512_224_KEY_DERIVATION
+        Family::Derivation(Derived::Digest(Hash::Sha512_224)), SECRET, CKF_DERIVE, false;
+    CKM_SHA512_256_KEY_DERIVATION
+        Family::Derivation(Derived::Digest(Hash::Sha512_256)), SECRET, CKF_DERIVE, false;
+    CKM_SHA3_224_KEY_DERIVATION
+        Family::Derivation(Derived::Digest(Hash::Sha3_224)), SECRET, CKF_DERIVE, false;
     CKM_SHA3_256_KEY_DERIVATION
         Family::Derivation(Derived::Digest(Hash::Sha3_256)), SECRET, CKF_DERIVE, false;
     CKM_SHA3_384_KEY_DERIVATION

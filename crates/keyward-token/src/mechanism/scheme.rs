@@ -1,7 +1,7 @@
 //! What a mechanism with its parameter means for the data and for the key.
 
 use cryptoki_sys::*;
-use keyward_crypto::block::Counter;
+use keyward_crypto::block::{Counter, Feedback};
 use keyward_crypto::digest::Hash;
 use keyward_wire::Result;
 
@@ -144,6 +144,13 @@ pub enum BlockMode {
     Ctr {
         /// Where it stands.
         counter: Counter,
+    },
+    /// OFB or CFB. Any length; but whole blocks if something follows.
+    Feedback {
+        /// What is fed back.
+        feedback: Feedback,
+        /// The initialisation vector, or what the steps before have left.
+        chain: Vec<u8>,
     },
     /// A whole text.
     Gcm {
@@ -421,6 +428,7 @@ fn block_mode(cipher: BlockCipher, mode: ModeName, parameter: &Parameter) -> Res
         (ModeName::Ecb, _) => without(parameter, BlockMode::Ecb)?,
         (ModeName::Cbc, _) => BlockMode::Cbc { chain: chain()? },
         (ModeName::CbcPad, _) => BlockMode::CbcPad { chain: chain()? },
+        (ModeName::Feedback(feedback), _) => BlockMode::Feedback { feedback, chain: chain()? },
         (ModeName::Ctr, Parameter::Counter { bits, block }) => BlockMode::Ctr {
             counter: u32::try_from(*bits)
                 .ok()

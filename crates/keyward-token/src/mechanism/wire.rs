@@ -1,7 +1,8 @@
 //! Schemes to and from the wire.
 
-use keyward_crypto::block::Counter;
+use keyward_crypto::block::{Counter, Feedback};
 use keyward_crypto::digest::Hash;
+use keyward_wire::feedback_mode::Kind;
 use keyward_wire::{self as wire, Error, Result};
 
 use super::scheme::{LONGEST_CONTEXT, LONGEST_SALT, LONGEST_TLS_MAC};
@@ -10,13 +11,13 @@ use super::{BlockCipher, BlockMode, EncryptionScheme, SignatureScheme, parameter
 /// The two names of each hash.
 macro_rules! hashes {
     ($($ours:ident $theirs:ident,)*) => {
-        pub(super) fn hash_to_wire(hash: Hash) -> i32 {
+        pub(crate) fn hash_to_wire(hash: Hash) -> i32 {
             (match hash {
                 $(Hash::$ours => wire::Hash::$theirs,)*
             }) as i32
         }
 
-        pub(super) fn hash_from_wire(hash: i32) -> Result<Hash> {
+        pub(crate) fn hash_from_wire(hash: i32) -> Result<Hash> {
             Ok(match wire::Hash::try_from(hash) {
                 $(Ok(wire::Hash::$theirs) => Hash::$ours,)*
                 Ok(wire::Hash::Unspecified) | Err(_) => {
@@ -210,6 +211,15 @@ impl From<BlockMode> for wire::block::Mode {
             BlockMode::Ecb => Self::Ecb(wire::Done {}),
             BlockMode::Cbc { chain } => Self::Cbc(chain),
             BlockMode::CbcPad { chain } => Self::CbcPad(chain),
+            BlockMode::Feedback { feedback, chain } => {
+                let kind = match feedback {
+                    Feedback::Ofb => Kind::Ofb,
+                    Feedback::Cfb1 => Kind::Cfb1,
+                    Feedback::Cfb8 => Kind::Cfb8,
+                    Feedback::Cfb128 => Kind::Cfb128,
+                };
+                Self::Feedback(wire::FeedbackMode { kind: kind as i32, chain })
+            }
             BlockMode::Ctr { counter } => {
                 Self::Ctr(wire::Ctr { block: counter.block().to_vec(), bits: counter.bits() })
             }
@@ -240,6 +250,18 @@ impl TryFrom<wire::block::Mode> for BlockMode {
                     .and_then(|block| Counter::new(block, ctr.bits).ok())
                     .ok_or_else(|| parameter_invalid("it is not a counter"))?,
             },
+            wire::block::Mode::Feedback(mode) => {
+                let feedback = match mode.kind() {
+                    Kind::Ofb => Feedback::Ofb,
+                    Kind::Cfb1 => Feedback::Cfb1,
+                    Kind::Cfb8 => Feedback::Cfb8,
+                    Kind::Cfb128 => Feedback::Cfb128,
+                    Kind::Unspecified => {
+                        return Err(parameter_invalid("what is fed back is not known"));
+                    }
+                };
+                Self::Feedback { feedback, chain: mode.chain }
+            }
             wire::block::Mode::Gcm(wire::Aead { nonce, associated, tag_length }) => {
                 Self::Gcm { iv: nonce, associated, tag_length }
             }
@@ -307,6 +329,10 @@ mod tests {
             block(BlockMode::Cbc { chain: vec![1; 16] }),
             block(BlockMode::CbcPad { chain: vec![2; 16] }),
             block(BlockMode::Ctr { counter: Counter::new([3; 16], 33).unwrap() }),
+            block(BlockMode::Feedback { feedback: Feedback::Ofb, chain: vec![7; 16] }),
+            block(BlockMode::Feedback { feedback: Feedback::Cfb1, chain: vec![7; 16] }),
+            block(BlockMode::Feedback { feedback: Feedback::Cfb8, chain: vec![7; 16] }),
+            block(BlockMode::Feedback { feedback: Feedback::Cfb128, chain: vec![7; 16] }),
             block(BlockMode::Gcm { iv: vec![4], associated: vec![5], tag_length: 12 }),
             block(BlockMode::Ccm { nonce: vec![6; 7], associated: vec![], tag_length: 4 }),
         ] {

@@ -2,7 +2,7 @@
 
 use keyward_wire::{self as wire, Error, Result, counter_mode as mode, derivation};
 
-use super::derivation::may_count;
+use super::derivation::{may_count, may_feed_back};
 use super::wire::{
     cipher_from_wire, cipher_to_wire, hash_from_wire, hash_to_wire, optional_hash_from_wire,
 };
@@ -36,13 +36,10 @@ impl From<DerivationScheme> for wire::Derivation {
                 info: expand.unwrap_or_default(),
             }),
             DerivationScheme::CounterMode { prf, fields } => {
-                Scheme::CounterMode(wire::CounterMode {
-                    prf: Some(match prf {
-                        PrfName::Hmac(hash) => mode::Prf::Hmac(hash_to_wire(hash)),
-                        PrfName::Cmac(cipher) => mode::Prf::Cmac(cipher_to_wire(cipher)),
-                    }),
-                    fields: fields.into_iter().map(field_to_wire).collect(),
-                })
+                Scheme::CounterMode(counting_to_wire(prf, fields))
+            }
+            DerivationScheme::FeedbackMode { prf, fields, iv } => {
+                Scheme::Feedback(wire::FeedbackKdf { of: Some(counting_to_wire(prf, fields)), iv })
             }
             DerivationScheme::Data { before, after } => {
                 Scheme::Data(wire::Between { before: before.to_vec(), after: after.to_vec() })
@@ -77,7 +74,6 @@ impl TryFrom<wire::Derivation> for DerivationScheme {
 
     fn try_from(derivation: wire::Derivation) -> Result<Self> {
         use derivation::Scheme;
-        let unknown = || parameter_invalid("how the key is derived is not known");
         Ok(match derivation.scheme.ok_or_else(unknown)? {
             Scheme::Ecdh(wire::Agreement { peer, kdf, shared }) => {
                 let kdf = optional_hash_from_wire(kdf)?.map(|hash| Kdf { hash, shared });
@@ -94,18 +90,14 @@ impl TryFrom<wire::Derivation> for DerivationScheme {
             }
             Scheme::Hkdf(_) => return Err(unknown()),
             Scheme::CounterMode(counter) => {
-                let prf = match counter.prf.ok_or_else(unknown)? {
-                    mode::Prf::Hmac(hash) => PrfName::Hmac(hash_from_wire(hash)?),
-                    mode::Prf::Cmac(cipher) => PrfName::Cmac(cipher_from_wire(cipher)?),
-                };
-                let fields: Result<Vec<_>> = counter
-                    .fields
-                    .into_iter()
-                    .map(|field| field.field.map(field_from_wire).ok_or_else(unknown))
-                    .collect();
-                let fields = fields?;
+                let (prf, fields) = counting_from_wire(counter)?;
                 may_count(&fields)?;
                 Self::CounterMode { prf, fields }
+            }
+            Scheme::Feedback(wire::FeedbackKdf { of, iv }) => {
+                let (prf, fields) = counting_from_wire(of.ok_or_else(unknown)?)?;
+                may_feed_back(&fields)?;
+                Self::FeedbackMode { prf, fields, iv }
             }
             Scheme::Data(between) => {
                 Self::Data { before: between.before.into(), after: between.after.into() }
@@ -136,6 +128,33 @@ impl TryFrom<wire::Derivation> for DerivationScheme {
     }
 }
 
+fn unknown() -> Error {
+    parameter_invalid("how the key is derived is not known")
+}
+
+fn counting_to_wire(prf: PrfName, fields: Vec<DataField>) -> wire::CounterMode {
+    wire::CounterMode {
+        prf: Some(match prf {
+            PrfName::Hmac(hash) => mode::Prf::Hmac(hash_to_wire(hash)),
+            PrfName::Cmac(cipher) => mode::Prf::Cmac(cipher_to_wire(cipher)),
+        }),
+        fields: fields.into_iter().map(field_to_wire).collect(),
+    }
+}
+
+fn counting_from_wire(counter: wire::CounterMode) -> Result<(PrfName, Vec<DataField>)> {
+    let prf = match counter.prf.ok_or_else(unknown)? {
+        mode::Prf::Hmac(hash) => PrfName::Hmac(hash_from_wire(hash)?),
+        mode::Prf::Cmac(cipher) => PrfName::Cmac(cipher_from_wire(cipher)?),
+    };
+    let fields: Result<_> = counter
+        .fields
+        .into_iter()
+        .map(|field| field.field.map(field_from_wire).ok_or_else(unknown))
+        .collect();
+    Ok((prf, fields?))
+}
+
 fn field_to_wire(field: DataField) -> mode::Field {
     let number = |bits: u64, little_endian| mode::Number {
         bits: u32::try_from(bits).unwrap_or(u32::MAX),
@@ -152,6 +171,7 @@ fn field_to_wire(field: DataField) -> mode::Field {
             mode::field::Field::LengthOfBlocks(number(bits, little_endian))
         }
         DataField::Bytes(bytes) => mode::field::Field::Bytes(bytes),
+        DataField::Before => mode::field::Field::Before(wire::Done {}),
     };
     mode::Field { field: Some(field) }
 }
@@ -168,6 +188,7 @@ fn field_from_wire(field: mode::field::Field) -> DataField {
             DataField::Length { of_keys: false, little_endian, bits: bits.into() }
         }
         mode::field::Field::Bytes(bytes) => DataField::Bytes(bytes),
+        mode::field::Field::Before(_) => DataField::Before,
     }
 }
 
@@ -200,6 +221,11 @@ mod tests {
             DerivationScheme::Hkdf { hash, extract: None, expand: Some(vec![7]) },
             DerivationScheme::CounterMode { prf: PrfName::Hmac(hash), fields: fields.clone() },
             DerivationScheme::CounterMode { prf: PrfName::Cmac(BlockCipher::Aes), fields },
+            DerivationScheme::FeedbackMode {
+                prf: PrfName::Hmac(hash),
+                fields: vec![DataField::Before, DataField::Bytes(vec![1])],
+                iv: vec![2; 5],
+            },
             DerivationScheme::Data { before: data(), after: vec![].into() },
             DerivationScheme::Key,
             DerivationScheme::Xor(data()),

@@ -9,13 +9,14 @@ use keyward_crypto::ml_dsa::MlDsaPrivateKey;
 use keyward_crypto::ml_kem::MlKemPrivateKey;
 use keyward_crypto::rsa::RsaPrivateKey;
 use keyward_crypto::x25519::X25519PrivateKey;
-use keyward_wire::{self as wire, Error, ErrorCode, Result};
+use keyward_wire::{Error, ErrorCode, Result};
 
 use super::defaults::{private_defaults, public_defaults, secret_defaults};
+use super::source::{KeySource, Password};
 use super::{Author, incomplete, is_made_by_token, number, only_known, read_only, secret, valid};
 use crate::attribute::{self, Attributes, value_invalid};
 use crate::key::{self, PrivateKey, SecretKey, from_crypto};
-use crate::mechanism::{self, Family, Parameter};
+use crate::mechanism::{self, Family};
 use crate::object::Object;
 
 /// Makes a key pair as C_GenerateKeyPair does (section 5.18.2): the public
@@ -54,54 +55,17 @@ pub fn generate_secret_key(
         (Family::PremasterGeneration, KeySource::Premaster(version)) => {
             premaster(mechanism, *version, template)
         }
-        (Family::PremasterGeneration, _) => {
-            Err(Error::new(ErrorCode::MechanismParamInvalid, "CK_VERSION is missing"))
+        (Family::PasswordGeneration, KeySource::Password(password)) => {
+            of_password(mechanism, password, template)
         }
+        (Family::PremasterGeneration | Family::PasswordGeneration, _) => Err(Error::new(
+            ErrorCode::MechanismParamInvalid,
+            "the parameter of the mechanism is missing",
+        )),
         _ => Err(Error::new(
             ErrorCode::MechanismInvalid,
             format!("mechanism {mechanism:#x} makes no secret key so"),
         )),
-    }
-}
-
-/// What a new secret key is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeySource {
-    /// Chance alone.
-    Random,
-    /// The version of TLS that the client has offered, and chance.
-    Premaster([u8; 2]),
-}
-
-impl KeySource {
-    /// What a parameter of C_GenerateKey says.
-    #[must_use]
-    pub fn of(parameter: &Parameter) -> Self {
-        match parameter {
-            Parameter::Version(version) => Self::Premaster(*version),
-            _ => Self::Random,
-        }
-    }
-
-    /// What a request says.
-    ///
-    /// # Errors
-    /// CKR_MECHANISM_PARAM_INVALID.
-    pub fn of_wire(generate: &wire::GenerateKey) -> Result<Self> {
-        match generate.version.as_slice() {
-            [] => Ok(Self::Random),
-            &[major, minor] => Ok(Self::Premaster([major, minor])),
-            _ => Err(Error::new(ErrorCode::MechanismParamInvalid, "a version has two bytes")),
-        }
-    }
-
-    /// What a request says of it.
-    #[must_use]
-    pub fn version(&self) -> Vec<u8> {
-        match self {
-            Self::Random => Vec::new(),
-            Self::Premaster(version) => version.to_vec(),
-        }
     }
 }
 
@@ -138,6 +102,16 @@ fn premaster(mechanism: u64, version: [u8; 2], template: Attributes) -> Result<O
         ));
     }
     attributes.set_default(CKA_EXTRACTABLE, true);
+    made(mechanism, &key, attributes)
+}
+
+fn of_password(mechanism: u64, password: &Password, mut template: Attributes) -> Result<Object> {
+    template.set_default(CKA_KEY_TYPE, CKK_GENERIC_SECRET);
+    let key_type = number(&template, CKA_KEY_TYPE)?;
+    let attributes = for_generation(template, CKO_SECRET_KEY, key_type)?;
+    let length = key::length(key_type, attributes.number(CKA_VALUE_LEN))?;
+    let mut key = SecretKey::new(key_type, &password.derive(length)?)?;
+    key.set_parity();
     made(mechanism, &key, attributes)
 }
 
