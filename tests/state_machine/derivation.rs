@@ -292,7 +292,12 @@ fn kdfs_are_those_of_openssl() {
                 let before = field(CK_SP800_108_ITERATION_VARIABLE, null_mut(), 0);
                 let counted = CK_PRF_DATA_PARAM { type_: CK_SP800_108_COUNTER, ..fields[0] };
                 let mut fed = [before, counted, fields[1], fields[2]];
-                let mut iv = [6_u8; 20];
+                // As long as the PRF's output, which OpenSSL insists on.
+                let mut iv = match prf {
+                    CKM_SHA256_HMAC => vec![6_u8; 32],
+                    CKM_SHA512_HMAC => vec![6; 64],
+                    _ => vec![6; 16],
+                };
                 let mut feedback = CK_SP800_108_FEEDBACK_KDF_PARAMS {
                     prfType: prf,
                     ulNumberOfDataParams: fed.len() as CK_ULONG,
@@ -307,9 +312,12 @@ fn kdfs_are_those_of_openssl() {
                 let seed = format!("hexseed:{}", hex(&iv));
                 let options = [&options[..], &["mode:feedback", &seed]].concat();
                 assert_eq!(value, kdf(&openssl, "KBKDF", 100, &options), "{mac:?}");
-                fed[0] = fed[1];
-                let twice = derived(&module, session, &mut m, key, Some(100));
-                assert_eq!(twice, Err(CKR_MECHANISM_PARAM_INVALID));
+                let mut without = [counted, fields[1]];
+                feedback.ulNumberOfDataParams = without.len() as CK_ULONG;
+                feedback.pDataParams = without.as_mut_ptr();
+                let mut m = mechanism_with(CKM_SP800_108_FEEDBACK_KDF, &mut feedback);
+                let nothing = derived(&module, session, &mut m, key, Some(100));
+                assert_eq!(nothing, Err(CKR_MECHANISM_PARAM_INVALID));
                 let mut m = mechanism_with(CKM_SP800_108_COUNTER_KDF, &mut parameter);
                 let nothing = derived(&module, session, &mut m, key, Some(100));
                 assert_eq!(nothing, Err(CKR_MECHANISM_PARAM_INVALID));
@@ -654,9 +662,9 @@ fn a_private_key_gives_its_public_half_again() {
                 ),
                 (CKM_EC_KEY_PAIR_GEN, Template::new().bytes(CKA_EC_PARAMS, P384), CKM_ECDSA_SHA384),
                 (
-                    CKM_ML_DSA_KEY_PAIR_GEN,
-                    Template::new().number(CKA_PARAMETER_SET, CKP_ML_DSA_44),
-                    CKM_ML_DSA,
+                    CKM_EC_EDWARDS_KEY_PAIR_GEN,
+                    Template::new().bytes(CKA_EC_PARAMS, &[0x06, 0x03, 0x2b, 0x65, 0x70]),
+                    CKM_EDDSA,
                 ),
             ] {
                 let (_, private) = module.generate(session, pair, public, private()).unwrap();
@@ -670,12 +678,9 @@ fn a_private_key_gives_its_public_half_again() {
                     assert_eq!((of(CKA_ID), of(CKA_LOCAL)), (b"id".to_vec(), vec![CK_FALSE]));
                     module.destroy(session, public).unwrap();
                 }
-                let other = Template::new().bytes(CKA_EC_POINT, &[4; 65]);
+                let other = Template::new().number(CKA_KEY_TYPE, CKK_DSA);
                 let refused = module.derive(session, &mut m, private, other);
-                assert!(
-                    matches!(refused, Err(CKR_TEMPLATE_INCONSISTENT | CKR_ATTRIBUTE_VALUE_INVALID)),
-                    "{sign:#x} {refused:?}"
-                );
+                assert_eq!(refused, Err(CKR_TEMPLATE_INCONSISTENT), "{sign:#x}");
             }
         }
         let secret = secret(&module, session, (false, false), &KEY);

@@ -138,3 +138,36 @@ const LONGEST: usize = 1024;
 
 /// In bytes.
 const MOST_DATA: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Data are what the client gets to see of a secret: only those mechanisms give them that say so.
+    #[test]
+    fn only_some_mechanisms_give_data() {
+        let material = |keys, data: &[usize]| Material {
+            keys: vec![Attributes::new(); keys],
+            data: data.to_vec(),
+        };
+        for (number, keys, data, fits) in [
+            (CKM_TLS12_KEY_AND_MAC_DERIVE, 4, &[16, 16][..], true),
+            (CKM_TLS12_KEY_AND_MAC_DERIVE, 2, &[], true),
+            (CKM_TLS12_KEY_AND_MAC_DERIVE, 0, &[4, 4], true),
+            (CKM_TLS12_KEY_AND_MAC_DERIVE, 0, &[], false),
+            (CKM_TLS12_KEY_AND_MAC_DERIVE, 3, &[16, 16], false),
+            (CKM_TLS12_KEY_AND_MAC_DERIVE, 4, &[16], false),
+            (CKM_TLS12_KEY_AND_MAC_DERIVE, 4, &[MOST_DATA + 1, 1], false),
+            (CKM_TLS12_KEY_SAFE_DERIVE, 4, &[], true),
+            (CKM_TLS12_KEY_SAFE_DERIVE, 4, &[16, 16], false),
+            (CKM_TLS_PRF, 0, &[48], true),
+            (CKM_TLS_PRF, 2, &[48], false),
+            (CKM_SHA256_KEY_DERIVATION, 0, &[32], false),
+            (CKM_CONCATENATE_BASE_AND_DATA, 1, &[], false),
+            (CKM_AES_CBC, 4, &[], false),
+        ] {
+            let is = material(keys, data).must_be_of(number).is_ok();
+            assert_eq!(is, fits, "{number:#x} {keys} {data:?}");
+        }
+    }
+}
