@@ -51,6 +51,8 @@ struct State {
     ticket: Option<Ticket>,
     /// As the present login sees the token.
     catalogue: Option<Arc<Catalogue>>,
+    /// Counts how often what was seen had to be forgotten.
+    view: u64,
     /// When the catalogue was last known to be right.
     proof: Option<Instant>,
     /// The newest revision that the service has told; no answer may be older.
@@ -579,6 +581,7 @@ impl State {
         self.borrowed = None;
         self.catalogue = None;
         self.proof = None;
+        self.view += 1;
     }
 }
 

@@ -44,7 +44,7 @@ impl Slot {
     pub(super) fn refresh(&self, remote: &Remote) -> Result<Arc<Catalogue>> {
         let asked = Instant::now();
         let _turn = self.turn();
-        let known = {
+        {
             let state = self.state();
             // Another thread did it while this one waited for its turn.
             if let (Some(catalogue), Some(done)) = (&state.catalogue, state.last_asked())
@@ -52,7 +52,20 @@ impl Slot {
             {
                 return Ok(Arc::clone(catalogue));
             }
-            state.catalogue.as_ref().map(|catalogue| catalogue.revision)
+        }
+        loop {
+            if let Some(catalogue) = self.ask_for_catalogue(remote)? {
+                return Ok(catalogue);
+            }
+        }
+    }
+
+    /// `None` if what was seen was forgotten meanwhile: a logout waits for no answer. It takes a
+    /// turn to log in again, so that this does not happen without end.
+    fn ask_for_catalogue(&self, remote: &Remote) -> Result<Option<Arc<Catalogue>>> {
+        let (known, view) = {
+            let state = self.state();
+            (state.catalogue.as_ref().map(|catalogue| catalogue.revision), state.view)
         };
         let started = Instant::now();
         let reserve = if known.is_some() { Reserve::None } else { self.reserve(remote) };
@@ -61,11 +74,14 @@ impl Slot {
             Ok(frames) => frames,
             Err(error) => {
                 self.show(reserve, error)?;
-                return self.known().ok_or_else(unexpected);
+                return Ok(self.known());
             }
         };
         let newer = self.catalogue_of(frames)?;
         let mut state = self.state();
+        if state.view != view {
+            return Ok(None);
+        }
         let catalogue = match (newer, &state.catalogue) {
             (Some(catalogue), _) => Arc::new(catalogue),
             (None, Some(unchanged)) => Arc::clone(unchanged),
@@ -74,7 +90,7 @@ impl Slot {
         state.catalogue = Some(Arc::clone(&catalogue));
         state.proof = Some(started);
         state.borrowed = None;
-        Ok(catalogue)
+        Ok(Some(catalogue))
     }
 
     /// The catalogue in an answer; `None` if it says that nothing has changed,
