@@ -1,6 +1,7 @@
 //! A slot and its token: login, catalogue, session objects.
 
 mod catalogue;
+mod clock;
 mod reserve;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,7 +18,7 @@ use keyward_wire::{self as wire, ErrorCode, Response, Revision, Ticket, TokenInf
 use self::reserve::{Borrowed, Reserve};
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::object::{self, Catalogue, Extent, Handles, Known, Profiles, SessionObjects};
+use crate::object::{self, Catalogue, Clock, Extent, Handles, Known, Profiles, SessionObjects};
 use crate::offline::Offline;
 use crate::remote::{Asker, Remote, unexpected};
 
@@ -41,6 +42,7 @@ pub(crate) struct Slot {
     offline: Option<Offline>,
     /// Made for the first host that asks for them.
     profiles: OnceLock<Profiles>,
+    clock: OnceLock<Clock>,
     /// Held over login, logout and refresh, so that there is one at a time.
     turn: Mutex<()>,
 }
@@ -96,6 +98,7 @@ impl Slot {
             state: Mutex::default(),
             session_objects: Mutex::default(),
             profiles: OnceLock::new(),
+            clock: OnceLock::new(),
             turn: Mutex::default(),
         }
     }
@@ -421,6 +424,9 @@ impl Slot {
         if let Some(known) = self.profiles.get().and_then(|profiles| profiles.object(handle)) {
             return Ok(known.clone());
         }
+        if self.clock.get().is_some_and(|clock| clock.handle() == handle) {
+            return self.clock(remote);
+        }
         let catalogue = match self.known() {
             Some(catalogue) => catalogue,
             None => self.refresh(remote)?,
@@ -479,6 +485,9 @@ impl Slot {
         if self.profile == Profile::Full && template.number(CKA_CLASS) == Some(CKO_PROFILE) {
             let profiles = self.profiles.get_or_init(|| Profiles::new(&self.handles));
             return Ok(profiles.search(template));
+        }
+        if self.profile == Profile::Full && template.number(CKA_CLASS) == Some(CKO_HW_FEATURE) {
+            return self.search_features(remote, template);
         }
         let mut found = if template.boolean(CKA_TOKEN) == Some(false) {
             Vec::new()

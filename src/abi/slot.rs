@@ -13,6 +13,7 @@ use super::arguments::{bad, bytes, give, padded, put};
 use super::general::{MANUFACTURER, version};
 use crate::error::{Error, Result};
 use crate::library::Library;
+use crate::object::utc;
 use crate::slot::{Count, Slot};
 
 /// PINs are from 4 to 255 bytes of UTF-8.
@@ -74,7 +75,7 @@ pub(super) unsafe fn token_info(
         ulFreePrivateMemory: CK_UNAVAILABLE_INFORMATION,
         hardwareVersion: CK_VERSION { major: 0, minor: 0 },
         firmwareVersion: version(),
-        utcTime: padded(""),
+        utcTime: padded(&slot.time().map(utc).unwrap_or_default()),
     };
     // SAFETY: the host's promise.
     unsafe { put(info, value) }
@@ -82,6 +83,9 @@ pub(super) unsafe fn token_info(
 
 fn token_flags(library: &Library, slot: &Slot, told: Option<&TokenInfo>) -> CK_FLAGS {
     let mut flags = CKF_TOKEN_INITIALIZED;
+    if slot.time().is_some() {
+        flags |= CKF_CLOCK_ON_TOKEN;
+    }
     if library.profile == Profile::Full {
         flags |= CKF_RNG;
     }

@@ -2,6 +2,7 @@
 //! objects.
 
 mod catalogue;
+mod clock;
 mod handles;
 mod matches;
 mod profiles;
@@ -13,6 +14,7 @@ use keyward_token::Object;
 use keyward_wire as wire;
 
 pub(crate) use catalogue::{Catalogue, Extent};
+pub(crate) use clock::{Clock, utc};
 pub(crate) use handles::Handles;
 pub(crate) use matches::Matches;
 pub(crate) use profiles::Profiles;

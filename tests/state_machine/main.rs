@@ -13,6 +13,7 @@ mod authenticated_wrapping;
 mod ciphers;
 mod derivation;
 mod dual;
+mod hardware;
 mod initialising;
 mod known_answers;
 mod long_inputs;

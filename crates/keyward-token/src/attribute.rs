@@ -138,6 +138,7 @@ attributes! {
     CKA_ALLOWED_MECHANISMS Numbers,
     CKA_PARAMETER_SET Number,
     CKA_PROFILE_ID Number,
+    CKA_HW_FEATURE_TYPE Number,
     CKA_SEED Bytes,
     CKA_PRIME Bytes,
     CKA_SUBPRIME Bytes,

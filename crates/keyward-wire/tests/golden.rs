@@ -691,6 +691,7 @@ fn responses() -> Vec<(&'static str, Response)> {
             }),
         ),
         ("token", Answer::Token(token())),
+        ("token-time", Answer::Token(TokenInfo { time: 1_732_485_600, ..token() })),
         (
             "token-hsm",
             Answer::Token(TokenInfo { hsm: "main".into(), mechanisms: vec![1, 0x1041], ..token() }),

@@ -15,6 +15,7 @@ use prost::Message;
 
 use super::access::Access;
 use super::{Answer, Call, Engine, malformed};
+use crate::clock;
 use crate::state::{StoredObject, Token};
 use crate::store::paths::PinKey;
 
@@ -139,6 +140,7 @@ impl Engine {
             policy: wire::Policy::from(token.record.policy_in_force()).into(),
             hsm: token.record.hsm.clone(),
             mechanisms: self.hsm_mechanisms(token),
+            time: clock::seconds(),
         }
     }
 }
