@@ -64,8 +64,8 @@ struct State {
     info: Option<(TokenInfo, Instant)>,
     /// When the service was last asked for it and said nothing.
     asked_in_vain: Option<Instant>,
-    /// As the token was last described.
-    policy: Policy,
+    /// As the token was last described; `None` until it was.
+    policy: Option<Policy>,
     /// What the token's HSM can do, if its keys are in one and that is known.
     abilities: Option<Arc<[u64]>>,
     sessions: Count,
@@ -311,9 +311,14 @@ impl Slot {
     }
 
     /// Which mechanisms and keys the token offers, as far as it has told; the service knows better
-    /// for what it does itself.
-    pub(crate) fn policy(&self) -> Policy {
-        self.state().policy
+    /// for what it does itself. A host need not log in or look at the token before it works with
+    /// session objects, so in profile `full` the token is asked if it never told.
+    pub(crate) fn policy(&self, remote: &Remote) -> Policy {
+        let known = self.state().policy;
+        known.unwrap_or_else(|| {
+            self.news(remote, false);
+            self.state().policy.unwrap_or_default()
+        })
     }
 
     /// Whether the token's keys can do what this mechanism does, as far as that is known.
@@ -574,7 +579,7 @@ impl State {
 
     /// What the token offers.
     fn learn_offer(&mut self, info: &TokenInfo) {
-        self.policy = info.policy().into();
+        self.policy = Some(info.policy().into());
         if !info.mechanisms.is_empty() {
             self.abilities = Some(info.mechanisms.as_slice().into());
         }

@@ -22,7 +22,8 @@ pub(super) unsafe fn init(
         session.operations().digest = None;
         return Ok(());
     };
-    let Family::Digest(hash) = session.slot.policy().find(number)?.mechanism.family else {
+    let Family::Digest(hash) = session.slot.policy(&library.remote).find(number)?.mechanism.family
+    else {
         return Err(CKR_MECHANISM_INVALID.into());
     };
     let mut operations = session.operations();

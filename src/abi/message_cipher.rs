@@ -109,7 +109,7 @@ unsafe fn init(
     }
     let known = || {
         let known = session.slot.key(&library.remote, key)?;
-        session.slot.policy().permit(number, way.usage(), &known.object)?;
+        session.slot.policy(&library.remote).permit(number, way.usage(), &known.object)?;
         Ok(known)
     };
     let messages = CipherMessages::new(way, key, known, number)?;

@@ -41,7 +41,7 @@ pub(super) unsafe fn begin<T>(
         return Err(CKR_OPERATION_ACTIVE.into());
     }
     let known = session.slot.key(&library.remote, key)?;
-    session.slot.policy().permit(mechanism, usage, &known.object)?;
+    session.slot.policy(&library.remote).permit(mechanism, usage, &known.object)?;
     let operation = make(known, mechanism, &parameter)?;
     *place(&mut session.operations()) = Some(operation);
     Ok(())

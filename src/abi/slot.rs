@@ -144,7 +144,7 @@ pub(super) unsafe fn mechanism_list(
 ) -> Result<()> {
     let slot = informed(library, id)?;
     let listed: Vec<CK_MECHANISM_TYPE> = slot
-        .policy()
+        .policy(&library.remote)
         .offers()
         .filter(|offer| slot.is_able(offer.mechanism.number))
         .filter(|offer| library.profile == Profile::Full || offer.mechanism.tls)
@@ -162,7 +162,7 @@ pub(super) unsafe fn mechanism_info(
     info: CK_MECHANISM_INFO_PTR,
 ) -> Result<()> {
     let slot = informed(library, id)?;
-    let offer = slot.policy().find(number)?;
+    let offer = slot.policy(&library.remote).find(number)?;
     let mechanism = offer.mechanism;
     if !slot.is_able(number) {
         return Err(CKR_MECHANISM_INVALID.into());

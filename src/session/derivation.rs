@@ -38,7 +38,7 @@ impl Session {
         let other = other.map(|other| self.slot.key(remote, other)).transpose()?;
         let second = other.as_ref().map(|other| &*other.object);
         let wanted = rules::may_derive(&scheme, &base.object, second, template.clone())?;
-        self.slot.policy().permit(mechanism, CKA_DERIVE, &base.object)?;
+        self.slot.policy(remote).permit(mechanism, CKA_DERIVE, &base.object)?;
         self.may_place(wanted.is_token_object(), wanted.is_private())?;
         let here = base.is_here() && other.as_ref().is_none_or(Known::is_here);
         if here && !wanted.is_token_object() && !wanted.is_sensitive() {
@@ -55,7 +55,7 @@ impl Session {
                 let version = if tells { key.version() } else { Vec::new() };
                 (rules::derive(&scheme, key, second.as_ref(), wanted)?, version)
             };
-            return Ok((self.keep(made)?, version));
+            return Ok((self.keep(remote, made)?, version));
         }
         let derive = DeriveKey {
             base: Some(base.operand()),
@@ -77,7 +77,7 @@ impl Session {
     ) -> Result<CK_OBJECT_HANDLE> {
         let private = self.slot.key(remote, handle)?;
         let template = rules::public_half(&private.object, template)?;
-        self.slot.policy().permit(CKM_PUB_KEY_FROM_PRIV_KEY, CKA_DERIVE, &private.object)?;
+        self.slot.policy(remote).permit(CKM_PUB_KEY_FROM_PRIV_KEY, CKA_DERIVE, &private.object)?;
         self.create_object(remote, template)
     }
 
@@ -93,7 +93,7 @@ impl Session {
         let material = Material::new(mechanism, parameter, template)?;
         let base = self.slot.key(remote, handle)?;
         let wanted = rules::may_derive_material(&scheme, &base.object, material.clone())?;
-        self.slot.policy().permit(mechanism, CKA_DERIVE, &base.object)?;
+        self.slot.policy(remote).permit(mechanism, CKA_DERIVE, &base.object)?;
         for key in wanted.keys() {
             self.may_place(key.is_token_object(), key.is_private())?;
         }
@@ -101,7 +101,7 @@ impl Session {
         if base.is_here() && !wanted.keys().iter().any(closed) {
             let key = SecretKey::of(base.object.attributes())?;
             let (keys, data) = wanted.derive(&scheme, WorkingKey::Secret(&key))?;
-            let keys: Result<_> = keys.into_iter().map(|key| self.keep(key)).collect();
+            let keys: Result<_> = keys.into_iter().map(|key| self.keep(remote, key)).collect();
             return Ok(DerivedKeys {
                 keys: keys?,
                 data: data.into_iter().map(|mut data| std::mem::take(&mut *data)).collect(),

@@ -37,7 +37,7 @@ impl Session {
         must_encapsulate(mechanism)?;
         let known = self.slot.key(remote, handle)?;
         let wanted = rules::may_encapsulate(&known.object, template.clone())?;
-        self.slot.policy().permit(mechanism, CKA_ENCAPSULATE, &known.object)?;
+        self.slot.policy(remote).permit(mechanism, CKA_ENCAPSULATE, &known.object)?;
         self.may_place(wanted.is_token_object(), wanted.is_private())?;
         let key = PublicKey::of(known.object.attributes())?;
         Ok(Encapsulation { session: self, known, key, wanted, template })
@@ -55,14 +55,14 @@ impl Session {
         must_encapsulate(mechanism)?;
         let private = self.slot.key(remote, handle)?;
         let wanted = rules::may_decapsulate(&private.object, template.clone())?;
-        self.slot.policy().permit(mechanism, CKA_DECAPSULATE, &private.object)?;
+        self.slot.policy(remote).permit(mechanism, CKA_DECAPSULATE, &private.object)?;
         self.may_place(wanted.is_token_object(), wanted.is_private())?;
         if ciphertext.len() > LONGEST_CIPHERTEXT {
             return Err(CKR_ENCRYPTED_DATA_LEN_RANGE.into());
         }
         if private.is_here() && !wanted.is_token_object() && !wanted.is_sensitive() {
             let key = PrivateKey::of(private.object.attributes())?;
-            return self.keep(rules::encapsulated(&key.decapsulate(ciphertext)?, wanted)?);
+            return self.keep(remote, rules::encapsulated(&key.decapsulate(ciphertext)?, wanted)?);
         }
         let decapsulate = DecapsulateKey {
             private_key: Some(private.operand()),
@@ -86,7 +86,7 @@ impl Encapsulation<'_> {
         if !self.wanted.is_token_object() && !self.wanted.is_sensitive() {
             let (ciphertext, secret) = self.key.encapsulate()?;
             let key = rules::encapsulated(&secret, self.wanted)?;
-            return Ok((session.keep(key)?, ciphertext));
+            return Ok((session.keep(remote, key)?, ciphertext));
         }
         let encapsulate = EncapsulateKey {
             public_key: Some(self.known.operand()),

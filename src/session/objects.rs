@@ -28,7 +28,7 @@ impl Session {
         let object = rules::create(template.clone(), self.author())?;
         self.may_make(&object)?;
         if !object.is_token_object() && !object.is_sensitive() {
-            return self.keep(object);
+            return self.keep(remote, object);
         }
         self.create_remotely(remote, &template)
     }
@@ -41,7 +41,7 @@ impl Session {
         (mechanism, parameter): (CK_MECHANISM_TYPE, &Parameter),
         template: Attributes,
     ) -> Result<CK_OBJECT_HANDLE> {
-        self.slot.policy().permit_generation(mechanism, &template)?;
+        self.slot.policy(remote).permit_generation(mechanism, &template)?;
         let source = KeySource::of(parameter)?;
         if rules::makes_parameters(mechanism) {
             // They are looked for by the service, which may take a while.
@@ -53,9 +53,9 @@ impl Session {
             self.may_make(&object)?;
             if !object.is_token_object() && !object.is_sensitive() {
                 if draft == source {
-                    return self.keep(object);
+                    return self.keep(remote, object);
                 }
-                return self.keep(rules::generate_secret_key(mechanism, &source, template)?);
+                return self.keep(remote, rules::generate_secret_key(mechanism, &source, template)?);
             }
         }
         let template = (&template).into();
@@ -106,7 +106,7 @@ impl Session {
                 // The service has never seen the source.
                 return self.create_remotely(remote, &as_template(&copy));
             }
-            return self.keep(copy);
+            return self.keep(remote, copy);
         };
         let request = CopyObject { source: Some(reference), template: template.into() };
         let frames = self.slot.ask_for_change(remote, Operation::CopyObject(request))?;
@@ -158,8 +158,8 @@ impl Session {
         self.slot.take_in(self.handle, remote::object(frames)?)
     }
 
-    pub(super) fn keep(&self, object: Object) -> Result<CK_OBJECT_HANDLE> {
-        self.slot.policy().permit_key(&object)?;
+    pub(super) fn keep(&self, remote: &Remote, object: Object) -> Result<CK_OBJECT_HANDLE> {
+        self.slot.policy(remote).permit_key(&object)?;
         let known = Known { object: Arc::new(object), place: Place::Local };
         Ok(self.slot.adopt(self.handle, known))
     }

@@ -40,7 +40,7 @@ impl Session {
         let wrapping = self.working_key(remote, handle, CKR_WRAPPING_KEY_HANDLE_INVALID)?;
         let key = self.slot.key(remote, key)?;
         rules::may_wrap(&scheme, &wrapping.object, &key.object)?;
-        self.slot.policy().permit(mechanism, CKA_WRAP, &wrapping.object)?;
+        self.slot.policy(remote).permit(mechanism, CKA_WRAP, &wrapping.object)?;
         Ok(Wrapping { session: self, mechanism, scheme, handle, wrapping, key })
     }
 
@@ -56,7 +56,7 @@ impl Session {
         let scheme = WrappingScheme::new(mechanism, parameter)?;
         let unwrapping = self.working_key(remote, handle, CKR_UNWRAPPING_KEY_HANDLE_INVALID)?;
         let wanted = rules::may_unwrap(&scheme, &unwrapping.object, template.clone())?;
-        self.slot.policy().permit(mechanism, CKA_UNWRAP, &unwrapping.object)?;
+        self.slot.policy(remote).permit(mechanism, CKA_UNWRAP, &unwrapping.object)?;
         self.may_place(wanted.is_token_object(), wanted.is_private())?;
         if wrapped.len() > LONGEST_WRAPPED {
             return Err(Error::new(
@@ -73,7 +73,7 @@ impl Session {
                 let key = SecretKey::of(attributes)?;
                 rules::unwrap(&scheme, WorkingKey::Secret(&key), wrapped, wanted)
             };
-            return self.keep(made?);
+            return self.keep(remote, made?);
         }
         let unwrap = UnwrapKey {
             unwrapping_key: Some(unwrapping.operand()),

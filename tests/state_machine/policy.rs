@@ -96,6 +96,29 @@ fn old_mechanisms_are_there_for_those_who_ask() {
 }
 
 #[test]
+fn a_public_session_knows_what_the_token_offers_before_anybody_looks() {
+    alone(|| {
+        let service = service();
+        service.admin(&["token", "set-policy", TOKEN, "compat"]);
+        let md5 = |module: &Module, session| {
+            let mut md5 = mechanism(CKM_MD5);
+            call!(module, C_DigestInit(session, &raw mut md5))
+        };
+        // Each operation is the first that the module is asked for.
+        let triple_des = |module: &Module, session| {
+            let template = Template::new().flag(CKA_PRIVATE, false);
+            module.generate_key(session, CKM_DES3_KEY_GEN, template).err().unwrap_or(CKR_OK)
+        };
+        for first in [&md5 as &dyn Fn(&Module, CK_SESSION_HANDLE) -> CK_RV, &triple_des] {
+            let module = Module::initialized();
+            let session = module.open(0, CKF_RW_SESSION).unwrap();
+            assert_eq!(first(&module, session), CKR_OK);
+            assert_eq!(module.finalize(), CKR_OK);
+        }
+    });
+}
+
+#[test]
 fn a_key_does_what_its_allowed_mechanisms_say() {
     alone(|| {
         let _service = service();
