@@ -86,10 +86,12 @@ impl Library {
         self.ended.1.notify_all();
     }
 
-    /// Waits for C_Finalize, as long as it takes.
-    pub(crate) fn wait_for_end(&self) {
+    /// Waits for C_Finalize, as long as a call may take: whether it came.
+    pub(crate) fn wait_for_end(&self) -> bool {
+        let deadline = self.remote.config().deadlines.call();
         let ended = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.ended.1.wait_while(ended, |ended| !*ended));
+        let waited = self.ended.1.wait_timeout_while(ended, deadline, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// A slot by its id.

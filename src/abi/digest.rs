@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 use keyward_token::mechanism::Family;
 
 use super::arguments::{bytes, give, room};
-use super::operation::{Place, take, take_for};
+use super::operation::{Place, cancel, take, take_for};
 use super::parameter;
 use super::signature::whole;
 use crate::error::{Error, Result};
@@ -19,8 +19,7 @@ pub(super) unsafe fn init(
     let session = library.session(session)?;
     // SAFETY: the host's promise, here and in all that follow.
     let Some((number, _)) = (unsafe { parameter::read(mechanism) })? else {
-        session.operations().digest = None;
-        return Ok(());
+        return cancel(&mut session.operations().digest);
     };
     let Family::Digest(hash) = session.slot.policy(&library.remote).find(number)?.mechanism.family
     else {

@@ -51,6 +51,8 @@ unsafe fn finish(
     let session = library.session(session)?;
     let mut cipher = take(&session, way.place())?;
     whole(cipher.in_parts, data.is_some())?;
+    // Before the length is told: data that cannot be taken gives no result.
+    cipher.may_end(data.map_or(0, |(_, length)| length as usize))?;
     if result.is_null() {
         let more = data.map_or(0, |(_, length)| length as usize);
         // SAFETY: the host's promise.
@@ -93,6 +95,7 @@ pub(super) unsafe fn update(
     let mut cipher = take(session, way.place())?;
     // SAFETY: the host's promise, here and below.
     let part = unsafe { bytes(part.0, part.1) }?;
+    cipher.may_take(part.len())?;
     // SAFETY: as above.
     let room = unsafe { room(result, length, cipher.gives(part.len())) };
     if goes_on(&room) {

@@ -9,7 +9,7 @@ use keyward_token::mechanism::ModeName;
 
 use super::arguments::{Room, bytes, give, goes_on, room};
 use super::message::process;
-use super::operation::{Place, take};
+use super::operation::{Place, cancel, take};
 use crate::error::{Error, Result};
 use crate::library::Library;
 use crate::session::{CipherMessage, CipherMessages, MessageParameter, Way};
@@ -98,8 +98,7 @@ unsafe fn init(
     let session = library.session(session)?;
     let place = way.messages();
     if mechanism.is_null() {
-        *place(&mut session.operations()) = None;
-        return Ok(());
+        return cancel(place(&mut session.operations()));
     }
     // Its parameter says nothing that the messages' own do not say.
     // SAFETY: not null, and valid by the host's promise.

@@ -70,7 +70,11 @@ pub(super) unsafe fn attribute_value(
     attributes: CK_ATTRIBUTE_PTR,
     count: CK_ULONG,
 ) -> Result<()> {
-    let known = library.session(session)?.slot.object(&library.remote, object)?;
+    let session = library.session(session)?;
+    if attributes.is_null() && count > 0 {
+        return Err(bad("pTemplate"));
+    }
+    let known = session.slot.object(&library.remote, object)?;
     // SAFETY: the host's promise.
     unsafe { template::fill(&known.object, attributes, count) }
 }

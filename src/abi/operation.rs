@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 use keyward_token::mechanism::Parameter;
 
-use super::arguments::{Room, goes_on};
+use super::arguments::{Room, bad, goes_on};
 use super::parameter;
 use crate::error::Result;
 use crate::library::Library;
@@ -13,10 +13,18 @@ use crate::session::{Operations, Session};
 /// Where a session keeps the operation of one kind.
 pub(super) type Place<T> = fn(&mut Operations) -> &mut Option<T>;
 
+/// Ends an operation whose mechanism is null when it is begun.
+///
+/// # Errors
+/// CKR_ARGUMENTS_BAD if there is none to end: then the pointer was forgotten.
+pub(super) fn cancel<T>(operation: &mut Option<T>) -> Result<()> {
+    operation.take().map(drop).ok_or_else(|| bad("pMechanism, with no operation to end,"))
+}
+
 /// Begins an operation, or cancels it when the mechanism is null.
 ///
 /// # Errors
-/// CKR_OPERATION_ACTIVE if one of this kind is under way, CKR_KEY_HANDLE_INVALID
+/// What [`cancel`] says, CKR_OPERATION_ACTIVE if one of this kind is under way, CKR_KEY_HANDLE_INVALID
 /// and CKR_USER_NOT_LOGGED_IN for the key, what the token's policy says of the
 /// mechanism and the key's `usage`, and what `make` says.
 ///
@@ -34,8 +42,7 @@ pub(super) unsafe fn begin<T>(
     let session = library.session(session)?;
     // SAFETY: the caller's promise.
     let Some((mechanism, parameter)) = (unsafe { parameter::read(mechanism) })? else {
-        *place(&mut session.operations()) = None;
-        return Ok(());
+        return cancel(place(&mut session.operations()));
     };
     if place(&mut session.operations()).is_some() {
         return Err(CKR_OPERATION_ACTIVE.into());

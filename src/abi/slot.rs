@@ -116,7 +116,7 @@ fn token_flags(library: &Library, slot: &Slot, told: Option<&TokenInfo>) -> CK_F
 }
 
 /// Tokens are neither inserted nor removed: there is never an event, and who
-/// waits for one waits for C_Finalize.
+/// waits for one waits for C_Finalize, but no longer than any call takes.
 pub(super) unsafe fn wait_for_event(
     library: &Library,
     flags: CK_FLAGS,
@@ -132,8 +132,13 @@ pub(super) unsafe fn wait_for_event(
     if flags & CKF_DONT_BLOCK != 0 {
         return Err(CKR_NO_EVENT.into());
     }
-    library.wait_for_end();
-    Err(CKR_CRYPTOKI_NOT_INITIALIZED.into())
+    if library.wait_for_end() {
+        return Err(CKR_CRYPTOKI_NOT_INITIALIZED.into());
+    }
+    Err(Error::new(
+        CKR_FUNCTION_NOT_SUPPORTED,
+        "no event ever comes; CKF_DONT_BLOCK says so at once",
+    ))
 }
 
 pub(super) unsafe fn mechanism_list(

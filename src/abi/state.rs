@@ -42,6 +42,9 @@ pub(super) unsafe fn set(
     authentication_key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
     let session = library.session(session)?;
+    if state.is_null() {
+        return Err(bad("pOperationState"));
+    }
     // SAFETY: the host's promise.
     let digest = Digest::from_state(unsafe { bytes(state, length) }?)?;
     if encryption_key != CK_INVALID_HANDLE || authentication_key != CK_INVALID_HANDLE {

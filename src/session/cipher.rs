@@ -52,6 +52,9 @@ pub(crate) struct Cipher {
     pub(crate) in_parts: bool,
     /// The length of an RSA key's modulus, in bytes.
     modulus: usize,
+    /// How many blocks CTR may still take, so that its counter does not
+    /// overflow (AES with counter, CKM_AES_CTR).
+    counter_room: Option<u128>,
 }
 
 impl Way {
@@ -88,6 +91,10 @@ impl Cipher {
         key.object.permit(way.usage())?;
         let modulus = if class == CKO_SECRET_KEY { 0 } else { key.object.signature_length()? };
         let input = Zeroizing::default();
+        let counter_room = match &scheme {
+            EncryptionScheme::Block { mode: BlockMode::Ctr { counter }, .. } => Some(room(counter)),
+            _ => None,
+        };
         Ok(Self {
             way,
             handle,
@@ -99,6 +106,7 @@ impl Cipher {
             output: None,
             in_parts: false,
             modulus,
+            counter_room,
         })
     }
 
@@ -139,6 +147,47 @@ impl Cipher {
         }
     }
 
+    /// Whether `more` bytes may come.
+    ///
+    /// # Errors
+    /// CKR_DATA_LEN_RANGE, CKR_ENCRYPTED_DATA_LEN_RANGE.
+    pub(crate) fn may_take(&self, more: usize) -> Result<()> {
+        let EncryptionScheme::Block { cipher, .. } = &self.scheme else { return Ok(()) };
+        let blocks = self.input.len().saturating_add(more).div_ceil(cipher.block_length());
+        if self.counter_room.is_some_and(|room| blocks as u128 > room) {
+            return Err(Error::new(self.length_range(), "the counter would overflow"));
+        }
+        Ok(())
+    }
+
+    /// Whether the data can end when `more` bytes have come.
+    ///
+    /// # Errors
+    /// CKR_DATA_LEN_RANGE, CKR_ENCRYPTED_DATA_LEN_RANGE.
+    pub(crate) fn may_end(&self, more: usize) -> Result<()> {
+        self.may_take(more)?;
+        let EncryptionScheme::Block { cipher, mode } = &self.scheme else { return Ok(()) };
+        let total = self.input.len().saturating_add(more);
+        let whole = total.is_multiple_of(cipher.block_length());
+        match (mode, self.way) {
+            (BlockMode::Ecb | BlockMode::Cbc { .. }, _)
+            | (BlockMode::CbcPad { .. }, Way::Decrypt)
+                if !whole && self.output.is_none() =>
+            {
+                Err(Error::new(self.length_range(), "the data does not consist of whole blocks"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What data of a wrong length is answered with.
+    fn length_range(&self) -> CK_RV {
+        match self.way {
+            Way::Encrypt => CKR_DATA_LEN_RANGE,
+            Way::Decrypt => CKR_ENCRYPTED_DATA_LEN_RANGE,
+        }
+    }
+
     /// How much the next part of this length gives, in bytes.
     pub(crate) fn gives(&self, part: usize) -> usize {
         let total = self.input.len().saturating_add(part);
@@ -159,10 +208,7 @@ impl Cipher {
     /// the mechanism or a frame takes.
     pub(crate) fn add(&mut self, part: &[u8]) -> Result<()> {
         if !self.in_steps() && part.len() > self.most().saturating_sub(self.input.len()) {
-            let rv = match self.way {
-                Way::Encrypt => CKR_DATA_LEN_RANGE,
-                Way::Decrypt => CKR_ENCRYPTED_DATA_LEN_RANGE,
-            };
+            let rv = self.length_range();
             return Err(Error::new(rv, "more data than the mechanism takes in one operation"));
         }
         self.input.extend_from_slice(part);
@@ -176,6 +222,7 @@ impl Cipher {
         remote: &Remote,
         part: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
+        self.context.proof()?;
         let ready = self.gives(part.len());
         self.add(part)?;
         self.in_parts = true;
@@ -282,6 +329,7 @@ impl Cipher {
             BlockMode::Ctr { counter } => {
                 let blocks = encrypted.len().div_ceil(block) as u128;
                 *counter = after(counter, blocks)?;
+                self.counter_room = self.counter_room.map(|room| room.saturating_sub(blocks));
             }
             BlockMode::Ecb | BlockMode::Gcm { .. } | BlockMode::Ccm { .. } => {}
         }
@@ -341,6 +389,12 @@ impl Cipher {
         self.key = renewed(slot, self.handle, self.key.clone(), bytes.sealed);
         Ok(bytes.value.into())
     }
+}
+
+/// How many blocks a counter counts before it overflows.
+fn room(counter: &Counter) -> u128 {
+    let mask = u128::MAX >> (u128::BITS - counter.bits());
+    (mask - (u128::from_be_bytes(counter.block()) & mask)).saturating_add(1)
 }
 
 /// The counter some blocks later.

@@ -55,7 +55,8 @@ impl Session {
                 if draft == source {
                     return self.keep(remote, object);
                 }
-                return self.keep(remote, rules::generate_secret_key(mechanism, &source, template)?);
+                return self
+                    .keep(remote, rules::generate_secret_key(mechanism, &source, template)?);
             }
         }
         let template = (&template).into();

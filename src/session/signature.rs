@@ -107,7 +107,12 @@ impl Signature {
         (&mut self.context, self.key.clone())
     }
 
+    /// Takes a part in.
+    ///
+    /// # Errors
+    /// CKR_USER_NOT_LOGGED_IN if the key asks for the PIN, which was not given.
     pub(crate) fn update(&mut self, part: &[u8]) -> Result<()> {
+        self.context.proof()?;
         Ok(self.message.update(part)?)
     }
 

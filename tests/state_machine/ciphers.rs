@@ -160,6 +160,60 @@ fn aes_says_what_openssl_says_wherever_the_key_is() {
     });
 }
 
+/// Hosts ask for the length first, and learn then that the data cannot be taken.
+#[test]
+fn no_length_is_told_of_data_that_cannot_be_taken() {
+    alone(|| {
+        let _service = service();
+        let module = Module::initialized();
+        let session = module.user();
+        let blocks = |number, length: CK_ULONG| {
+            let refused = !length.is_multiple_of(16);
+            (number, IV.to_vec(), length, refused, refused)
+        };
+        // The example of "AES with Counter": two bits that start at 1 count three blocks.
+        let counter = [&2_u64.to_ne_bytes()[..], &[0; 15], &[1]].concat();
+        let cases = [
+            (CKM_AES_ECB, Vec::new(), 17, true, true),
+            blocks(CKM_AES_CBC, 32),
+            blocks(CKM_AES_CBC, 33),
+            (CKM_AES_CBC_PAD, IV.to_vec(), 33, false, true),
+            (CKM_AES_CTR, counter.clone(), 48, false, false),
+            (CKM_AES_CTR, counter.clone(), 49, true, true),
+        ];
+        let mut data = [7; 64];
+        for place in PLACES {
+            let key = module.create(session, secret(CKK_AES, &KEY, place)).unwrap();
+            for (number, parameter, length, encrypts, decrypts) in &cases {
+                let mut parameter = parameter.clone();
+                let mut m = with(*number, &mut parameter);
+                let (data, length, mut told) = (data.as_mut_ptr(), *length, 0);
+                assert_eq!(call!(module, C_EncryptInit(session, &raw mut m, key)), CKR_OK);
+                let rv = call!(module, C_Encrypt(session, data, length, null_mut(), &raw mut told));
+                assert_eq!(rv, if *encrypts { CKR_DATA_LEN_RANGE } else { CKR_OK }, "{number:#x}");
+                assert_eq!(call!(module, C_DecryptInit(session, &raw mut m, key)), CKR_OK);
+                let rv = call!(module, C_Decrypt(session, data, length, null_mut(), &raw mut told));
+                let refused = if *decrypts { CKR_ENCRYPTED_DATA_LEN_RANGE } else { CKR_OK };
+                assert_eq!(rv, refused, "{number:#x}");
+                let both = CKF_ENCRYPT | CKF_DECRYPT;
+                let list = module.list_3_2();
+                // SAFETY: the session is open.
+                assert_eq!(unsafe { list.C_SessionCancel.unwrap()(session, both) }, CKR_OK);
+            }
+            // In parts: the counter's last block is the end.
+            let mut parameter = counter.clone();
+            let mut m = with(CKM_AES_CTR, &mut parameter);
+            assert_eq!(call!(module, C_EncryptInit(session, &raw mut m, key)), CKR_OK);
+            let (mut output, data) = ([0; 64], data.as_mut_ptr());
+            let mut part = |length| {
+                let (output, mut room) = (output.as_mut_ptr(), 64);
+                call!(module, C_EncryptUpdate(session, data, length, output, &raw mut room))
+            };
+            assert_eq!([part(48), part(1)], [CKR_OK, CKR_DATA_LEN_RANGE]);
+        }
+    });
+}
+
 #[test]
 fn des_and_triple_des_say_what_openssl_says_wherever_the_key_is() {
     alone(|| {

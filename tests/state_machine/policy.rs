@@ -180,6 +180,11 @@ fn a_key_that_always_authenticates_asks_for_the_pin_at_each_use() {
             // One use is one.
             let refused = module.sign_with(session, CKM_ECDSA, key, &DIGEST).unwrap_err();
             assert_eq!(refused, CKR_USER_NOT_LOGGED_IN);
+            // The first part asks for it already, and that is the end.
+            module.sign_init(session, CKM_ECDSA_SHA256, key).unwrap();
+            let part = || call!(module, C_SignUpdate(session, DIGEST.as_ptr().cast_mut(), 32));
+            assert_eq!(part(), CKR_USER_NOT_LOGGED_IN);
+            assert_eq!(part(), CKR_OPERATION_NOT_INITIALIZED);
         }
         // The login itself has not suffered.
         ok(call!(module, C_Logout(session))).unwrap();

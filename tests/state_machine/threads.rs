@@ -181,5 +181,9 @@ fn c_wait_for_slot_event_ends_with_c_finalize() {
             let waited = receiver.recv_timeout(Duration::from_secs(20));
             assert_eq!(waited, Ok(CKR_CRYPTOKI_NOT_INITIALIZED));
         });
+        // Nor does it wait for ever.
+        assert_eq!(module.initialize(), CKR_OK);
+        let rv = call!(module, C_WaitForSlotEvent(0, &raw mut slot, null_mut()));
+        assert_eq!(rv, CKR_FUNCTION_NOT_SUPPORTED);
     });
 }

@@ -167,7 +167,8 @@ impl Attributes {
     /// A template out of its parts.
     ///
     /// # Errors
-    /// CKR_TEMPLATE_INCONSISTENT if an attribute stands in it twice,
+    /// CKR_TEMPLATE_INCONSISTENT if an attribute stands in it with two values
+    /// (section 4.1.1 has the same one twice pass for once),
     /// CKR_ATTRIBUTE_VALUE_INVALID if a value has not the attribute's shape.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (u64, Value)>) -> Result<Self> {
         let mut attributes = Self::new();
@@ -175,12 +176,14 @@ impl Attributes {
             if value.kind() != kind(attribute) {
                 return Err(value_invalid(attribute));
             }
-            if attributes.0.insert(attribute, value).is_some() {
+            let first = attributes.0.get(&attribute);
+            if first.is_some_and(|first| *first != value) {
                 return Err(Error::new(
                     ErrorCode::TemplateInconsistent,
-                    format!("{} stands twice in the template", name(attribute)),
+                    format!("{} stands in the template with two values", name(attribute)),
                 ));
             }
+            attributes.0.insert(attribute, value);
         }
         Ok(attributes)
     }
@@ -443,10 +446,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attribute_that_stands_twice_is_refused() {
-        let twice = [(CKA_TOKEN, true.into()), (CKA_TOKEN, true.into())];
+    fn an_attribute_that_stands_twice_has_one_value() {
+        let twice = |second: bool| [(CKA_TOKEN, true.into()), (CKA_TOKEN, second.into())];
+        assert!(Attributes::from_pairs(twice(true)).unwrap().is_true(CKA_TOKEN));
         assert_eq!(
-            Attributes::from_pairs(twice).unwrap_err().code,
+            Attributes::from_pairs(twice(false)).unwrap_err().code,
             ErrorCode::TemplateInconsistent
         );
     }
