@@ -200,8 +200,9 @@ those policies take away of it (\"no\": all).
 ";
 
 const EPILOGUE: &str = "
-EC keys are on the named curves P-224, P-256, P-384, P-521 and secp256k1; CKA_EC_PARAMS is the curve's OID, or its name as a
-PrintableString. Montgomery keys are X25519's and Edwards keys
+EC keys are on the named curves P-224, P-256, P-384, P-521, secp256k1 and brainpoolP224r1 to brainpoolP512r1; under the policy
+`compat` also on P-192, brainpoolP160r1, brainpoolP192r1 and the twins brainpoolP160t1 to brainpoolP512t1; under `fips` on NIST's
+from P-224 on only. CKA_EC_PARAMS is the curve's OID, or its name as a PrintableString. Montgomery keys are X25519's and Edwards keys
 Ed25519's, by OID or name; CKM_ECDH1_DERIVE takes EC and Montgomery keys. CKM_EDDSA signs the message, or with CK_EDDSA_PARAMS a
 digest or under a context. ML-DSA and ML-KEM come in the three sets of each standard, CKA_PARAMETER_SET; sizes are those of
 their public keys in bytes. ML-DSA signatures are hedged; CKH_DETERMINISTIC_REQUIRED is refused. Of an ML-DSA message only

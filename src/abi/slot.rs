@@ -214,9 +214,9 @@ pub(super) unsafe fn init_token(
     if label.is_null() {
         return Err(bad("pLabel"));
     }
-    // SAFETY: not null, and 32 bytes long by the standard.
-    let label = unsafe { bytes(label, 32) }?;
-    let label = std::str::from_utf8(label).map_err(|_| bad("pLabel"))?.trim_end();
+    // SAFETY: not null, and 32 bytes long by the standard, or a C string of a host that does not pad.
+    let label = unsafe { unpadded(label, 32) };
+    let label = std::str::from_utf8(&label).map_err(|_| bad("pLabel"))?.trim_end();
     if label != slot.config.token {
         return Err(Error::new(
             CKR_ARGUMENTS_BAD,
@@ -234,6 +234,18 @@ pub(super) unsafe fn init_token(
     let operation = InitToken { so_pin, label: label.to_owned() };
     slot.ask_for_change(&library.remote, Operation::InitToken(operation))?;
     Ok(())
+}
+
+/// The bytes of a field that hosts end with a NUL instead of blanks, up to there.
+///
+/// # Safety
+/// `field` is valid for reads of `length` bytes, or up to a NUL that comes earlier.
+unsafe fn unpadded(field: *const CK_UTF8CHAR, length: usize) -> Vec<u8> {
+    (0..length)
+        // SAFETY: the caller's promise; nothing behind a NUL is read.
+        .map(|at| unsafe { field.add(at).read() })
+        .take_while(|&byte| byte != 0)
+        .collect()
 }
 
 pub(super) unsafe fn init_pin(

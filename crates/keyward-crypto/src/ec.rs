@@ -1,4 +1,4 @@
-//! ECDSA and ECDH over the NIST curves and secp256k1.
+//! ECDSA and ECDH over the NIST curves, secp256k1 and Brainpool's.
 //!
 //! Signatures are r || s, both as long as the curve's field, as PKCS#11 has them (v3.1 section
 //! 6.3.1).
@@ -17,6 +17,7 @@ use aws_lc_sys::{
 use zeroize::Zeroizing;
 
 pub use crate::curve::Curve;
+use crate::ec_der;
 use crate::error::{Error, Result};
 use crate::ffi::{
     Buffer, OUT_OF_MEMORY, Owned, Pkey, check, failed, number, number_bytes_padded, parse,
@@ -81,7 +82,21 @@ impl EcPrivateKey {
     /// [`Error::InvalidKey`] if it does not parse, is not EC, or its public point is not that of
     /// the scalar; [`Error::UnsupportedCurve`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self> {
-        Self::from_pkey(&Pkey::from_pkcs8_der(der)?)
+        match Self::from_pkcs8_der_of_others(der) {
+            Some(key) => key,
+            None => Self::from_pkey(&Pkey::from_pkcs8_der(der)?),
+        }
+    }
+
+    /// A key on a curve that AWS-LC cannot name; `None` if it is none.
+    pub(crate) fn from_pkcs8_der_of_others(der: &[u8]) -> Option<Result<Self>> {
+        ec_der::read_pkcs8(der).map(Self::from_parts)
+    }
+
+    fn from_parts((curve, scalar, point): (Curve, &[u8], Option<&[u8]>)) -> Result<Self> {
+        let key = Self::from_scalar(curve, scalar)?;
+        ec_der::belongs(point, &key.0.point(), curve)?;
+        Ok(key)
     }
 
     /// Reads a DER ECPrivateKey (SEC 1, RFC 5915) that names its curve.
@@ -91,6 +106,9 @@ impl EcPrivateKey {
     /// [`Error::InvalidKey`] if it does not parse, or its public point is not that of the scalar;
     /// [`Error::UnsupportedCurve`].
     pub fn from_sec1_der(der: &[u8]) -> Result<Self> {
+        if let Some(parts) = ec_der::read_sec1(der) {
+            return Self::from_parts(parts);
+        }
         // SAFETY: `parse` passes a valid CBS, null means that the key names its curve, and the
         // caller owns the result.
         let key = parse(der, |input| unsafe {
@@ -120,6 +138,9 @@ impl EcPrivateKey {
     /// The DER PrivateKeyInfo (PKCS#8, RFC 5958), not encrypted, with the public point in it.
     #[must_use]
     pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
+        if !self.0.curve.is_known_to_aws_lc() {
+            return ec_der::pkcs8(self.0.curve, &self.scalar(), &self.0.point());
+        }
         self.0.pkey.pkcs8_der()
     }
 
@@ -247,6 +268,9 @@ impl EcPublicKey {
     ///
     /// [`Error::InvalidKey`] if it does not parse or is not EC, [`Error::UnsupportedCurve`].
     pub fn from_spki_der(der: &[u8]) -> Result<Self> {
+        if let Some((curve, point)) = ec_der::read_spki(der) {
+            return Self::from_point(curve, point);
+        }
         let pkey = Pkey::from_spki_der(der)?;
         if pkey.ec().is_null() {
             return Err(Error::InvalidKey("it is not an EC key"));
@@ -260,6 +284,9 @@ impl EcPublicKey {
     /// The DER SubjectPublicKeyInfo (RFC 5480), with the curve named and the point uncompressed.
     #[must_use]
     pub fn spki_der(&self) -> Vec<u8> {
+        if !self.0.curve.is_known_to_aws_lc() {
+            return ec_der::spki(self.0.curve, &self.point());
+        }
         self.0.pkey.spki_der()
     }
 

@@ -8,7 +8,9 @@ pub enum Error {
     InvalidKey(&'static str),
     /// The curve is none of [`Curve::ALL`](crate::ec::Curve::ALL), or is given by explicit
     /// parameters.
-    #[error("the elliptic curve is not supported; use P-224, P-256, P-384, P-521 or secp256k1")]
+    #[error(
+        "the elliptic curve is not supported; use P-224, P-256, P-384, P-521, secp256k1 or a Brainpool curve"
+    )]
     UnsupportedCurve,
     /// The RSA modulus is too short or too long.
     #[error(

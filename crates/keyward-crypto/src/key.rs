@@ -24,6 +24,9 @@ impl PrivateKey {
     /// [`Error::InvalidKey`] if it does not parse or is neither RSA nor EC,
     /// [`Error::UnsupportedCurve`], [`Error::UnsupportedKeySize`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self> {
+        if let Some(key) = EcPrivateKey::from_pkcs8_der_of_others(der) {
+            return key.map(Self::Ec);
+        }
         let pkey = Pkey::from_pkcs8_der(der)?;
         if !pkey.ec().is_null() {
             return EcPrivateKey::from_pkey(&pkey).map(Self::Ec);

@@ -37,8 +37,28 @@ macro_rules! vectors {
     };
 }
 
-const VECTORS: [Vectors; 5] =
-    vectors!(P224 "p224", P256 "p256", P384 "p384", P521 "p521", Secp256k1 "secp256k1");
+const VECTORS: [Vectors; 20] = vectors!(
+    P224 "p224",
+    P256 "p256",
+    P384 "p384",
+    P521 "p521",
+    Secp256k1 "secp256k1",
+    P192 "p192",
+    BrainpoolP160r1 "brainpoolP160r1",
+    BrainpoolP160t1 "brainpoolP160t1",
+    BrainpoolP192r1 "brainpoolP192r1",
+    BrainpoolP192t1 "brainpoolP192t1",
+    BrainpoolP224r1 "brainpoolP224r1",
+    BrainpoolP224t1 "brainpoolP224t1",
+    BrainpoolP256r1 "brainpoolP256r1",
+    BrainpoolP256t1 "brainpoolP256t1",
+    BrainpoolP320r1 "brainpoolP320r1",
+    BrainpoolP320t1 "brainpoolP320t1",
+    BrainpoolP384r1 "brainpoolP384r1",
+    BrainpoolP384t1 "brainpoolP384t1",
+    BrainpoolP512r1 "brainpoolP512r1",
+    BrainpoolP512t1 "brainpoolP512t1"
+);
 
 #[test]
 fn keys_of_openssl_come_and_go_in_every_form() {
@@ -277,6 +297,10 @@ fn params_name_the_curve_by_oid_or_string() {
         ("P-521", Curve::P521),
         ("secp521r1", Curve::P521),
         ("secp256k1", Curve::Secp256k1),
+        ("P-192", Curve::P192),
+        ("prime192v1", Curve::P192),
+        ("brainpoolP256r1", Curve::BrainpoolP256r1),
+        ("brainpoolP512t1", Curve::BrainpoolP512t1),
     ];
     for (name, curve) in names {
         let der = [&[0x13, name.len() as u8][..], name.as_bytes()].concat();
@@ -292,37 +316,45 @@ fn params_name_the_curve_by_oid_or_string() {
             "{curve}"
         );
     }
-    let brainpool_p256r1 = [6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1, 7];
-    for bad in
-        [&[][..], &[0x30, 0], &[0x13], &[0x13, 0], &[0x13, 9, b'P'], b"P-256", &brainpool_p256r1]
-    {
+    let secp192k1 = [6, 5, 0x2b, 0x81, 4, 0, 0x1f];
+    for bad in [&[][..], &[0x30, 0], &[0x13], &[0x13, 0], &[0x13, 9, b'P'], b"P-256", &secp192k1] {
         assert_eq!(Curve::from_params_der(bad), Err(Error::UnsupportedCurve), "{bad:?}");
     }
 }
 
 #[test]
 fn keys_that_are_not_ours_are_refused() {
-    let brainpool = include_bytes!("vectors/brainpool.pkcs8.der");
-    assert_eq!(EcPrivateKey::from_pkcs8_der(brainpool).err(), Some(Error::UnsupportedCurve));
-    let p256 = &VECTORS[1];
+    let secp192k1 = include_bytes!("vectors/secp192k1.pkcs8.der");
+    assert!(matches!(EcPrivateKey::from_pkcs8_der(secp192k1), Err(Error::InvalidKey(_))));
+    for v in &VECTORS {
+        not_ours(v);
+    }
+    assert!(matches!(
+        PrivateKey::from_pkcs8_der(include_bytes!("vectors/ed25519.pkcs8.der")),
+        Err(Error::InvalidKey(_))
+    ));
+}
+
+/// Both AWS-LC and `ec_der` read nothing else.
+fn not_ours(p256: &Vectors) {
     let trailing = [p256.pkcs8, &[0]].concat();
     let mut mismatched = p256.pkcs8.to_vec();
     // The last byte of the public point.
     *mismatched.last_mut().unwrap() ^= 1;
     let refused: [&[u8]; 6] = [
         &[],
-        &p256.pkcs8[..100],
+        &p256.pkcs8[..p256.pkcs8.len() - 1],
         &trailing,
         &mismatched,
         include_bytes!("vectors/rsa.pkcs8.der"),
         include_bytes!("vectors/ed25519.pkcs8.der"),
     ];
     for der in refused {
-        assert!(matches!(EcPrivateKey::from_pkcs8_der(der), Err(Error::InvalidKey(_))));
+        assert!(EcPrivateKey::from_pkcs8_der(der).is_err(), "{}", p256.curve);
     }
+    assert!(matches!(EcPrivateKey::from_pkcs8_der(&mismatched), Err(Error::InvalidKey(_))));
     assert!(matches!(EcPrivateKey::from_sec1_der(p256.pkcs8), Err(Error::InvalidKey(_))));
     assert!(matches!(EcPublicKey::from_spki_der(p256.pkcs8), Err(Error::InvalidKey(_))));
-    assert!(matches!(PrivateKey::from_pkcs8_der(refused[5]), Err(Error::InvalidKey(_))));
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub enum PolicyArg {
     /// 112 bits
     Fips,
     /// Old things too, for old programs and for test suites: MD5, Triple DES, DSA, Diffie-Hellman,
-    /// RSA from 1024 bits
+    /// RSA from 512 bits, elliptic curves from 160
     Compat,
 }
 

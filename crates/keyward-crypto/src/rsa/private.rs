@@ -26,7 +26,7 @@ use crate::kdf::hkdf_expand;
 pub struct RsaPrivateKey(RsaKey);
 
 impl RsaPrivateKey {
-    /// Makes a new key of `bits` bits, 1024 to 8192 in steps of 128, and an odd public exponent
+    /// Makes a new key of `bits` bits, 512 to 8192 in steps of 128, and an odd public exponent
     /// from 3 to 2^32 - 1.
     ///
     /// Below 2048 bits a key is for those alone who must; callers refuse it by their own rules. This
@@ -462,4 +462,4 @@ type Part = unsafe extern "C" fn(*const RSA) -> *const BIGNUM;
 const INCONSISTENT: Error =
     Error::InvalidKey("the parts of the RSA private key contradict each other");
 
-const PRIVATE_BITS: std::ops::RangeInclusive<u32> = 1024..=8192;
+const PRIVATE_BITS: std::ops::RangeInclusive<u32> = 512..=8192;

@@ -82,7 +82,14 @@ impl WorkingKey<'_> {
             DerivationScheme::Extract(bit) => extract(secret()?.value(), *bit, said()?),
             DerivationScheme::Digest(hash) => first(hash.digest(secret()?.value()).into(), length),
             DerivationScheme::Encryption { scheme, data } => {
-                first(secret()?.encrypt(scheme, data)?.into(), length)
+                let encrypted = secret()?.encrypt(scheme, data)?;
+                if length.is_some_and(|length| length > encrypted.len()) {
+                    return Err(Error::new(
+                        ErrorCode::DataLenRange,
+                        "the data are shorter than the key that is to come out of them",
+                    ));
+                }
+                first(encrypted.into(), length)
             }
             DerivationScheme::TlsPrf { hash, label, seed, length: own, .. } => {
                 let length = match own {

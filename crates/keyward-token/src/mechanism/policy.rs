@@ -19,7 +19,7 @@ pub enum Policy {
     /// What NIST approves: no signature with SHA-1, no encryption by PKCS#1 v1.5, nothing below 112
     /// bits, no curve but NIST's and Edwards's.
     Fips,
-    /// Old things too: MD5, DES and Triple DES, DSA, Diffie-Hellman, RSA from 1024 bits.
+    /// Old things too: MD5, DES and Triple DES, DSA, Diffie-Hellman, RSA from 512 bits, EC from 160.
     Compat,
 }
 
@@ -86,6 +86,7 @@ impl Policy {
         };
         match self {
             Self::Compat if is_rsa(mechanism.family) => offer.min_key_size = OLD_RSA,
+            Self::Compat if offer.min_key_size == EC => offer.min_key_size = OLD_EC,
             Self::Compat => {}
             Self::Default if is_old(mechanism.family) => return None,
             Self::Default => {}
@@ -157,7 +158,9 @@ impl Policy {
             CKK_RSA => {
                 let bits = attributes.bytes(CKA_MODULUS).map_or(0, attribute::bits);
                 // What was signed long ago may still be verified.
-                let old = self == Self::Default && object.class() == CKO_PUBLIC_KEY;
+                let old = self == Self::Default
+                    && object.class() == CKO_PUBLIC_KEY
+                    && bits >= RSA_TO_VERIFY;
                 if bits < self.smallest_rsa() && !old {
                     return short(format!(
                         "an RSA key of {bits} bits; the policy {} begins with {}",
@@ -206,8 +209,15 @@ impl Policy {
     /// Whether keys on a curve are made and used.
     #[must_use]
     pub fn allows_curve(self, curve: Curve) -> bool {
-        // NIST SP 800-186 has it for blockchains only.
-        self != Self::Fips || curve != Curve::Secp256k1
+        match self {
+            Self::Compat => true,
+            // 112 bits of security, and none of the twins that RFC 5639 has of each curve.
+            Self::Default => curve.bits() >= EC as u32 && !curve.is_twisted(),
+            // NIST SP 800-186 has secp256k1 for blockchains, Brainpool's for those who must.
+            Self::Fips => {
+                matches!(curve, Curve::P224 | Curve::P256 | Curve::P384 | Curve::P521)
+            }
+        }
     }
 
     /// The smallest RSA key that is made, imported or used, in bits.
@@ -351,7 +361,10 @@ const FUNCTIONS: u64 = CKF_ENCRYPT
 
 /// Bits.
 const RSA: u64 = 2048;
-const OLD_RSA: u64 = 1024;
+const RSA_TO_VERIFY: u64 = 1024;
+const OLD_RSA: u64 = 512;
+const EC: u64 = 224;
+const OLD_EC: u64 = 160;
 
 const BYTES_OF_112_BITS: u64 = 14;
 
@@ -416,7 +429,10 @@ mod tests {
     #[test]
     fn key_sizes_follow_the_policy() {
         let least = |policy: Policy, name| policy.offer(named(name)).unwrap().min_key_size;
-        assert_eq!(least(Policy::Compat, "CKM_RSA_PKCS_PSS"), 1024);
+        assert_eq!(least(Policy::Compat, "CKM_RSA_PKCS_PSS"), 512);
+        assert_eq!(least(Policy::Compat, "CKM_ECDSA_SHA256"), 160);
+        assert_eq!(least(Policy::Compat, "CKM_SHA224_HMAC"), 1);
+        assert_eq!(least(Policy::Default, "CKM_ECDH1_DERIVE"), 224);
         assert_eq!(least(Policy::Default, "CKM_RSA_PKCS_PSS"), 2048);
         assert_eq!(least(Policy::Fips, "CKM_SHA256_HMAC"), 14);
         assert_eq!(least(Policy::Default, "CKM_SHA256_HMAC"), 1);

@@ -61,9 +61,12 @@ pub(super) fn private_defaults(attributes: &mut Attributes) {
     key_defaults(attributes, true);
 }
 
-/// `closed`: sensitive, not extractable and private unless the template says otherwise.
+/// `closed`: not extractable and private unless the template says otherwise. Sensitive is by default
+/// only what cannot leave anyhow: a secret key that is to be extractable is readable unless the
+/// template says that it is sensitive (section 4.11 has CK_FALSE as the default).
 pub(super) fn secret_defaults(attributes: &mut Attributes, closed: bool) {
-    attributes.set_default(CKA_SENSITIVE, closed);
+    let extractable = attributes.is_true(CKA_EXTRACTABLE);
+    attributes.set_default(CKA_SENSITIVE, closed && !extractable);
     attributes.set_default(CKA_EXTRACTABLE, !closed);
     for usage in [CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_UNWRAP] {
         attributes.set_default(usage, true);
