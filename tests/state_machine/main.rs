@@ -17,6 +17,7 @@ mod hardware;
 mod initialising;
 mod known_answers;
 mod long_inputs;
+mod leniency;
 mod message_ciphers;
 mod newer_keys;
 mod operations;
