@@ -302,17 +302,22 @@ impl EcPublicKey {
         self.0.curve
     }
 
-    /// Checks an ECDSA signature r || s over `digest`.
+    /// Checks an ECDSA signature r || s over `digest`. Both halves may lack the same number of
+    /// leading zeros (PKCS#11 v3.1 section 6.3.1); SunPKCS11 leaves them out.
     ///
     /// # Errors
     ///
-    /// [`Error::SignatureLength`] if it is not twice the field's length, [`Error::DataLength`] if
-    /// `digest` is empty, [`Error::SignatureInvalid`].
+    /// [`Error::SignatureLength`] if it is shorter than the field, longer than twice of it or odd,
+    /// [`Error::DataLength`] if `digest` is empty, [`Error::SignatureInvalid`].
     pub fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<()> {
         if digest.is_empty() {
             return Err(Error::DataLength);
         }
-        if signature.len() != 2 * self.0.curve.field_length() {
+        // A number of half the field's length is found by nobody, only made up.
+        let shortest = self.0.curve.field_length();
+        if !(shortest..=2 * shortest).contains(&signature.len())
+            || !signature.len().is_multiple_of(2)
+        {
             return Err(Error::SignatureLength);
         }
         let signature = parsed_signature(signature)?;

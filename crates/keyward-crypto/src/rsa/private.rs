@@ -462,4 +462,4 @@ type Part = unsafe extern "C" fn(*const RSA) -> *const BIGNUM;
 const INCONSISTENT: Error =
     Error::InvalidKey("the parts of the RSA private key contradict each other");
 
-const PRIVATE_BITS: std::ops::RangeInclusive<u32> = 512..=8192;
+const PRIVATE_BITS: std::ops::RangeInclusive<u32> = 505..=8192;

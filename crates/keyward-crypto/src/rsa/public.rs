@@ -9,7 +9,7 @@ use crate::digest::Hash;
 use crate::error::{Error, Result};
 use crate::ffi::{Owned, Pkey, check, number};
 
-/// An RSA public key of 512 to 8192 bits: shorter than a private one may be, to verify what is
+/// An RSA public key of 64 to 1024 bytes: shorter than a private one may be, to verify what is
 /// old.
 #[derive(Clone)]
 pub struct RsaPublicKey(RsaKey);
@@ -199,4 +199,4 @@ impl fmt::Debug for RsaPublicKey {
     }
 }
 
-const PUBLIC_BITS: std::ops::RangeInclusive<u32> = 512..=8192;
+const PUBLIC_BITS: std::ops::RangeInclusive<u32> = 505..=8192;

@@ -161,7 +161,9 @@ impl Policy {
                 let old = self == Self::Default
                     && object.class() == CKO_PUBLIC_KEY
                     && bits >= RSA_TO_VERIFY;
-                if bits < self.smallest_rsa() && !old {
+                // Old programs made keys of 512 bits that begin with a zero.
+                let rounded = if self == Self::Compat { bits.next_multiple_of(8) } else { bits };
+                if rounded < self.smallest_rsa() && !old {
                     return short(format!(
                         "an RSA key of {bits} bits; the policy {} begins with {}",
                         self.name(),
