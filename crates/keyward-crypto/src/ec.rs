@@ -93,7 +93,7 @@ impl EcPrivateKey {
         ec_der::read_pkcs8(der).map(Self::from_parts)
     }
 
-    fn from_parts((curve, scalar, point): (Curve, &[u8], Option<&[u8]>)) -> Result<Self> {
+    fn from_parts((curve, scalar, point): ec_der::Parts<'_>) -> Result<Self> {
         let key = Self::from_scalar(curve, scalar)?;
         ec_der::belongs(point, &key.0.point(), curve)?;
         Ok(key)
@@ -307,17 +307,16 @@ impl EcPublicKey {
     ///
     /// # Errors
     ///
-    /// [`Error::SignatureLength`] if it is shorter than the field, longer than twice of it or odd,
+    /// [`Error::SignatureLength`] if it is no longer than the field, longer than twice of it, or odd,
     /// [`Error::DataLength`] if `digest` is empty, [`Error::SignatureInvalid`].
     pub fn verify(&self, digest: &[u8], signature: &[u8]) -> Result<()> {
         if digest.is_empty() {
             return Err(Error::DataLength);
         }
-        // A number of half the field's length is found by nobody, only made up.
-        let shortest = self.0.curve.field_length();
-        if !(shortest..=2 * shortest).contains(&signature.len())
-            || !signature.len().is_multiple_of(2)
-        {
+        // Numbers of half the field's length are found by nobody, only made up.
+        let half = self.0.curve.field_length();
+        let fits = half < signature.len() && signature.len() <= 2 * half;
+        if !fits || !signature.len().is_multiple_of(2) {
             return Err(Error::SignatureLength);
         }
         let signature = parsed_signature(signature)?;

@@ -18,9 +18,12 @@ pub(crate) fn spki(curve: Curve, point: &[u8]) -> Vec<u8> {
     std::mem::take(&mut *tagged(SEQUENCE, &[&*algorithm(curve), &*public]))
 }
 
-/// The curve, the scalar, and the point if there is one, of a PrivateKeyInfo on a curve that AWS-LC
+/// The curve, the scalar, and the point if there is one.
+pub(crate) type Parts<'a> = (Curve, &'a [u8], Option<&'a [u8]>);
+
+/// What is in a PrivateKeyInfo on a curve that AWS-LC
 /// cannot name; `None` for anything else.
-pub(crate) fn read_pkcs8(der: &[u8]) -> Option<(Curve, &[u8], Option<&[u8]>)> {
+pub(crate) fn read_pkcs8(der: &[u8]) -> Option<Parts<'_>> {
     let mut info = whole(SEQUENCE, der)?;
     // Version 2 would bring a public key along.
     (info.take(INTEGER)? == [0]).then_some(())?;
@@ -31,7 +34,7 @@ pub(crate) fn read_pkcs8(der: &[u8]) -> Option<(Curve, &[u8], Option<&[u8]>)> {
 }
 
 /// As [`read_pkcs8`], of an ECPrivateKey that names its curve.
-pub(crate) fn read_sec1(der: &[u8]) -> Option<(Curve, &[u8], Option<&[u8]>)> {
+pub(crate) fn read_sec1(der: &[u8]) -> Option<Parts<'_>> {
     let (curve, scalar, point) = ec_private_key(der)?;
     Some((curve?, scalar, point))
 }
@@ -56,9 +59,10 @@ pub(crate) fn belongs(given: Option<&[u8]>, point: &[u8], curve: Curve) -> Resul
         .ok_or(Error::InvalidKey("the public point is not that of the private scalar"))
 }
 
-type EcPrivateKeyParts<'a> = (Option<Curve>, &'a [u8], Option<&'a [u8]>);
+/// As [`Parts`]; the curve, if it is named there.
+type NamedParts<'a> = (Option<Curve>, &'a [u8], Option<&'a [u8]>);
 
-fn ec_private_key(der: &[u8]) -> Option<EcPrivateKeyParts<'_>> {
+fn ec_private_key(der: &[u8]) -> Option<NamedParts<'_>> {
     let mut key = whole(SEQUENCE, der)?;
     (key.take(INTEGER)? == [1]).then_some(())?;
     let scalar = key.take(OCTET_STRING)?;
