@@ -280,6 +280,11 @@ impl Slot {
         self.news(remote, unknown)
     }
 
+    /// The token has become another.
+    pub(crate) fn forget_info(&self) {
+        self.state().info = None;
+    }
+
     /// What is known of the token. In profile `full` the service is asked, for
     /// a moment unless the host is patient, and not if it was just now: hosts
     /// ask for one mechanism after the other.

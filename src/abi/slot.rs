@@ -57,8 +57,15 @@ pub(super) unsafe fn token_info(
     let told = slot.token_info(&library.remote);
     let sessions = slot.sessions();
     let serial = told.as_ref().map_or("", |told| told.serial.as_str());
+    // In profile `tls` a label must not change when the service is heard of.
+    let label = match &told {
+        Some(told) if library.profile == Profile::Full && !told.shown_label.is_empty() => {
+            &told.shown_label
+        }
+        _ => &slot.config.token,
+    };
     let value = CK_TOKEN_INFO {
-        label: padded(&slot.config.token),
+        label: padded(label),
         manufacturerID: padded(MANUFACTURER),
         model: padded("Keyward"),
         serialNumber: padded(serial),
@@ -217,11 +224,8 @@ pub(super) unsafe fn init_token(
     // SAFETY: not null, and 32 bytes long by the standard, or a C string of a host that does not pad.
     let label = unsafe { unpadded(label, 32) };
     let label = std::str::from_utf8(&label).map_err(|_| bad("pLabel"))?.trim_end();
-    if label != slot.config.token {
-        return Err(Error::new(
-            CKR_ARGUMENTS_BAD,
-            "a token keeps its label: slots and identities name it",
-        ));
+    if label.is_empty() {
+        return Err(bad("pLabel"));
     }
     if !slot.config.writable {
         return Err(CKR_TOKEN_WRITE_PROTECTED.into());
@@ -231,8 +235,12 @@ pub(super) unsafe fn init_token(
     }
     // SAFETY: the host's promise.
     let so_pin = unsafe { bytes(pin, pin_length) }?.to_vec();
-    let operation = InitToken { so_pin, label: label.to_owned() };
+    // The service and its clients go on calling the token what they call it.
+    let name = slot.config.token.clone();
+    let shown_label = if label == name { String::new() } else { label.to_owned() };
+    let operation = InitToken { so_pin, label: name, shown_label };
     slot.ask_for_change(&library.remote, Operation::InitToken(operation))?;
+    slot.forget_info();
     Ok(())
 }
 

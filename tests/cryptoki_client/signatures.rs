@@ -118,12 +118,13 @@ fn every_mechanism_that_signs_makes_signatures_that_others_accept() {
         let digest = Sha256::digest(&message).to_vec();
         let rsa = generate_rsa(&session, true, b"rsa");
         let ec = [P256, P384, P521].map(|curve| generate_ec(&session, curve, true, b"ec"));
-        // Authentication codes are in tests/state_machine/ciphers.rs, newer keys beside it.
+        // Authentication codes, TLS's too, and newer keys are in tests/state_machine.
         let elsewhere = |family| {
             matches!(
                 family,
                 Family::Hmac { .. }
                     | Family::Cmac { .. }
+                    | Family::TlsMac
                     | Family::Eddsa
                     | Family::MlDsa
                     | Family::HashMlDsa(_)

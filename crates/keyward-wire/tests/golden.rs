@@ -493,7 +493,19 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("init_pin", Operation::InitPin(InitPin { new_pin: b"4321".to_vec() })),
         (
             "init_token",
-            Operation::InitToken(InitToken { so_pin: b"12345678".to_vec(), label: "dev".into() }),
+            Operation::InitToken(InitToken {
+                so_pin: b"12345678".to_vec(),
+                label: "dev".into(),
+                ..InitToken::default()
+            }),
+        ),
+        (
+            "init_token-shown",
+            Operation::InitToken(InitToken {
+                so_pin: b"12345678".to_vec(),
+                label: "dev".into(),
+                shown_label: "two".into(),
+            }),
         ),
         (
             "create_token",
@@ -691,6 +703,7 @@ fn responses() -> Vec<(&'static str, Response)> {
             }),
         ),
         ("token", Answer::Token(token())),
+        ("token-shown", Answer::Token(TokenInfo { shown_label: "two".into(), ..token() })),
         ("token-time", Answer::Token(TokenInfo { time: 1_732_485_600, ..token() })),
         (
             "token-hsm",

@@ -282,6 +282,9 @@ impl Show {
             ("Objects", token.objects.to_string()),
             ("Created", token.created.clone()),
         ];
+        if !token.shown_label.is_empty() {
+            pairs.insert(1, ("Hosts see", token.shown_label.clone()));
+        }
         pairs.extend(token.wrong_pins.iter().map(|wrong| ("Wrong PINs", wrong.told())));
         output::pairs(&pairs)?;
         if token.wrong_pins.iter().any(|wrong| wrong.locked) {
@@ -454,6 +457,8 @@ impl Delete {
 #[derive(Serialize)]
 struct TokenView {
     label: String,
+    /// What a host named it in C_InitToken, and hosts see; empty: the label.
+    shown_label: String,
     serial: String,
     login: &'static str,
     policy: &'static str,
@@ -508,6 +513,7 @@ impl TokenView {
     fn of(token: &TokenInfo) -> Self {
         Self {
             label: token.label.clone(),
+            shown_label: token.shown_label.clone(),
             serial: token.serial.clone(),
             policy: mechanism::Policy::from(token.policy()).name(),
             backend: if token.hsm.is_empty() { "software" } else { "pkcs11" },

@@ -139,6 +139,7 @@ impl Engine {
             },
             policy: wire::Policy::from(token.record.policy_in_force()).into(),
             hsm: token.record.hsm.clone(),
+            shown_label: token.record.shown_label.clone(),
             mechanisms: self.hsm_mechanisms(token),
             time: clock::seconds(),
         }

@@ -206,8 +206,13 @@ impl Engine {
             changes.delete_any(old_path);
             self.claim_label(&mut changes, &label, token.id)?;
         }
+        let shown_label = match init.shown_label.as_str() {
+            "" => String::new(),
+            shown => Some(valid_label(shown)?).filter(|shown| *shown != label).unwrap_or_default(),
+        };
         let record = TokenRecord {
             label: label.clone(),
+            shown_label,
             user_pin: None,
             user_generation: new_generation(),
             so_generation: new_generation(),

@@ -52,6 +52,7 @@ impl Engine {
             created: clock::seconds(),
             policy: create.policy,
             hsm: create.hsm.clone(),
+            shown_label: String::new(),
         };
         changes.add(paths::token(id), record.encode_to_vec());
         changes.touched = Some(id);

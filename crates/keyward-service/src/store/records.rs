@@ -36,6 +36,9 @@ pub(crate) struct TokenRecord {
     /// the store.
     #[prost(string, tag = "10")]
     pub(crate) hsm: String,
+    /// What hosts see as its label, if that is another.
+    #[prost(string, tag = "11")]
+    pub(crate) shown_label: String,
 }
 
 impl TokenRecord {

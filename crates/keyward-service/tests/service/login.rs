@@ -238,7 +238,11 @@ async fn init_token_destroys_everything_and_frees_the_label() {
     let mut client = service.user().await;
     client.generate(generate_p256(true)).await.unwrap();
     let init = |pin: &[u8], label: &str| {
-        Operation::InitToken(wire::InitToken { so_pin: pin.to_vec(), label: label.to_owned() })
+        Operation::InitToken(wire::InitToken {
+            so_pin: pin.to_vec(),
+            label: label.to_owned(),
+            ..wire::InitToken::default()
+        })
     };
     service.admin().await.create_token("taken").await;
     let cases = [

@@ -215,8 +215,11 @@ async fn a_token_with_500_objects_is_initialised_anew_and_deleted() {
     };
     let mut admin = first.admin().await;
     admin.token = "dev".to_owned();
-    let init_token =
-        Operation::InitToken(wire::InitToken { label: "dev".to_owned(), so_pin: SO_PIN.to_vec() });
+    let init_token = Operation::InitToken(wire::InitToken {
+        label: "dev".to_owned(),
+        so_pin: SO_PIN.to_vec(),
+        ..wire::InitToken::default()
+    });
     let delete = Operation::DeleteToken(wire::DeleteToken {});
     for last in [init_token, delete] {
         let mut writers = tokio::task::JoinSet::new();
