@@ -218,7 +218,7 @@ CKM_TLS12_KEY_AND_MAC_DERIVE and its like give up to four keys and two initialis
 by CKM_TLS_PRE_MASTER_KEY_GEN may be wrapped unless its template says otherwise, since that is all that it is for. Export keys and
 SSL 3 there are none.
 
-CKM_PKCS5_PBKD2 takes CK_PKCS5_PBKD2_PARAMS2 and 1 to 10,000,000 iterations. CKM_PUB_KEY_FROM_PRIV_KEY gives the public half of
+CKM_PKCS5_PBKD2 takes CK_PKCS5_PBKD2_PARAMS2, or the structure of v2.40 that NSS has, and 1 to 10,000,000 iterations. CKM_PUB_KEY_FROM_PRIV_KEY gives the public half of
 RSA, EC, Edwards, Montgomery, ML-DSA and ML-KEM keys; DSA and Diffie-Hellman keys do not show theirs.
 
 What happens where: digests, verification and encryption with public keys are done inside the module. For a signature by a

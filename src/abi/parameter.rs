@@ -156,14 +156,21 @@ unsafe fn password(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     if pbkd2.saltSource != CKZ_SALT_SPECIFIED || pbkd2.ulPrfDataLen != 0 {
         return Err(bad("saltSource or pPrfData of CK_PKCS5_PBKD2_PARAMS2"));
     }
-    if pbkd2.ulPasswordLen > LONGEST_PASSWORD {
-        // An older structure of the same size has a pointer there.
+    let mut length = pbkd2.ulPasswordLen;
+    if length > LONGEST_PASSWORD && !pbkd2.pPassword.is_null() {
+        // CK_PKCS5_PBKD2_PARAMS of v2.40 has the same size and a pointer there, which no length is
+        // as great as. NSS goes on with it.
+        let pointer = std::ptr::with_exposed_provenance::<CK_ULONG>(length as usize);
+        // SAFETY: as above.
+        length = unsafe { pointer.read_unaligned() };
+    }
+    if length > LONGEST_PASSWORD {
         return Err(bad("ulPasswordLen of CK_PKCS5_PBKD2_PARAMS2"));
     }
     // SAFETY: as above.
     let salt = unsafe { bytes(pbkd2.pSaltSourceData.cast(), pbkd2.ulSaltSourceDataLen) }?.to_vec();
     // SAFETY: as above.
-    let password = unsafe { bytes(pbkd2.pPassword, pbkd2.ulPasswordLen) }?.to_vec().into();
+    let password = unsafe { bytes(pbkd2.pPassword, length) }?.to_vec().into();
     Ok(Parameter::Password { prf: pbkd2.prf, salt, iterations: pbkd2.iterations, password })
 }
 

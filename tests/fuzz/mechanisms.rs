@@ -104,8 +104,12 @@ impl Draw<'_> {
                 })
             }
             Some(Family::PasswordGeneration) => {
-                let ((salt, salt_length), (password, password_length)) =
+                let ((salt, salt_length), (password, mut password_length)) =
                     (self.data(16), self.data(10));
+                if !password.is_null() && self.rng.once_in(3) {
+                    // The structure of v2.40.
+                    password_length = self.block(&password_length.to_ne_bytes()) as CK_ULONG;
+                }
                 let iterations = self.rng.pick(&[1, 2, 1000, 0]);
                 let prf = self.length_of(&[CKP_PKCS5_PBKD2_HMAC_SHA256, CKP_PKCS5_PBKD2_HMAC_SHA1]);
                 self.given(CK_PKCS5_PBKD2_PARAMS2 {

@@ -31,7 +31,7 @@ fn mistakes_are_named_and_change_nothing() {
     let nowhere = format!("pkcs11:token=nowhere?module-path={}", hsm.module);
     refused(
         &["plan", "--from", "k.p12", "--to", &nowhere, "--out", "p"],
-        &["no token for", "there are \"new\", \"other\""],
+        &["no token for", "there are \"new\" (serial number "],
     );
     refused(
         &["inventory", "--from", "pkcs11:token=new?module-path=/bin/true"],

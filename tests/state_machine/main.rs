@@ -21,6 +21,7 @@ mod long_inputs;
 mod message_ciphers;
 mod newer_keys;
 mod operations;
+mod other_sources;
 mod parameters;
 mod policy;
 mod recovery;

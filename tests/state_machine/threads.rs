@@ -10,7 +10,9 @@ use cryptoki_sys::*;
 
 use crate::DIGEST;
 use crate::common;
-use crate::common::alone::{TOKEN, alone, service};
+use crate::common::Service;
+use crate::common::alone::{TOKEN, alone, configure, service};
+use crate::common::gate::Gate;
 use crate::common::raw::{Module, P256, Rv, Template, call, ok};
 
 #[test]
@@ -185,5 +187,43 @@ fn c_wait_for_slot_event_ends_with_c_finalize() {
         assert_eq!(module.initialize(), CKR_OK);
         let rv = call!(module, C_WaitForSlotEvent(0, &raw mut slot, null_mut()));
         assert_eq!(rv, CKR_FUNCTION_NOT_SUPPORTED);
+    });
+}
+
+/// Found by fuzzing: the service says that what a user sees is unchanged, and nobody is that user
+/// any more.
+#[test]
+fn a_logout_while_a_search_waits_for_its_answer_is_a_search_of_the_public() {
+    alone(|| {
+        let service = Service::start();
+        service.token(TOKEN);
+        let gate = Gate::before(&service.endpoint);
+        let config = service.identity("client", &[TOKEN], &[]);
+        common::proxy::route(&config, &[&gate.endpoint]);
+        configure(&config);
+        let module = Module::initialized();
+        let session = module.user();
+        module.generate_ec(session, P256, true);
+        let search = || {
+            module
+                .find(session, Template::new().number(CKA_CLASS, CKO_PRIVATE_KEY))
+                .map(|found| found.len())
+        };
+        assert_eq!(search(), Ok(1));
+        for _ in 0..3 {
+            // Until a search asks again.
+            std::thread::sleep(Duration::from_millis(1200));
+            gate.close();
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(search);
+                std::thread::sleep(Duration::from_millis(300));
+                ok(call!(module, C_Logout(session))).unwrap();
+                gate.open();
+                assert_eq!(waiting.join().unwrap(), Ok(0));
+            });
+            assert_eq!(search(), Ok(0));
+            module.login(session, common::PIN).unwrap();
+            assert_eq!(search(), Ok(1));
+        }
     });
 }

@@ -82,7 +82,7 @@ mod tests {
         let modulus = [&[0, 0x80], &[1; 255][..]].concat();
         assert_eq!(of(CKK_RSA, &[(CKA_MODULUS, &modulus)]), "RSA 2048");
         for (parameters, name) in [
-            (&[6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1, 7][..], "EC 1.3.36.3.3.2.8.1.1.7"),
+            (&[6, 5, 0x2b, 0x81, 4, 0, 8][..], "EC 1.3.132.0.8"),
             (&[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], "EC P-256"),
             (&[0x30, 0], "EC curve of no name"),
         ] {
